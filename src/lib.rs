@@ -1,0 +1,6 @@
+//! `swiped` decides badge swipes from an Amazon Kinesis stream.
+
+pub mod access;
+pub mod model;
+pub mod pipeline;
+pub mod ports;

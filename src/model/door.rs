@@ -1,0 +1,1 @@
+//! Doors and what belongs to them: access points, areas, sites, devices.

@@ -1,0 +1,45 @@
+//! An item of a DynamoDB table, in our own words, so that pure code can read items without the SDK.
+
+use std::collections::BTreeMap;
+
+/// The attributes of an item by name.
+pub type Item = BTreeMap<String, Value>;
+
+/// One attribute. Numbers stay the text they are on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `S`
+    Text(String),
+    /// `N`, as decimal text.
+    Number(String),
+    /// `BOOL`
+    Bool(bool),
+    /// `SS`
+    TextSet(Vec<String>),
+    /// `L`
+    List(Vec<Value>),
+    /// `M`
+    Map(Item),
+    /// `NULL`
+    Null,
+    /// A kind that no item of ours uses (binary, number set, binary set).
+    Other,
+}
+
+impl Value {
+    /// The text of an `S`.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value of an `N` that is a whole number in range.
+    pub fn as_integer<T: std::str::FromStr>(&self) -> Option<T> {
+        match self {
+            Self::Number(digits) => digits.parse().ok(),
+            _ => None,
+        }
+    }
+}

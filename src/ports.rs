@@ -1,0 +1,272 @@
+//! The five things the loops need from the world, as traits. Each has a real implementation under `aws/` and a
+//! simulated one; nothing else in the crate is generic over the outside.
+//!
+//! Every error is a [`Fault`], and a fault answers "may I retry?".
+
+use std::{fmt, future::Future, time::Duration};
+
+use crate::model::{
+    decision::{Decision, Verdict},
+    item::Item,
+    position::{Checkpoint, Page, ShardId, ShardIterator},
+};
+
+/// What kind of failure a call met; decides what the caller does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The service asks for less: retry later and slower.
+    Throttled,
+    /// The network or the service hiccuped, or the reply was lost: retry. The call may have taken effect.
+    Transient,
+    /// The shard iterator is too old: get a new one after the last record.
+    IteratorExpired,
+    /// What was asked for is no longer kept: there is a gap.
+    Trimmed,
+    /// The stream, table or shard does not exist.
+    NotFound,
+    /// The service will never accept this call as it is (permission, validation): do not retry.
+    Refused,
+}
+
+impl FaultKind {
+    /// The metric label.
+    pub const fn as_label(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+            Self::IteratorExpired => "iterator_expired",
+            Self::Trimmed => "trimmed",
+            Self::NotFound => "not_found",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// A call to the outside failed.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// What to do about it.
+    pub kind: FaultKind,
+    /// The operation, in the service's own name (`GetRecords`).
+    pub operation: &'static str,
+    /// What the service or the network said.
+    pub message: String,
+}
+
+impl Fault {
+    /// Whether the same call can succeed later.
+    pub const fn may_retry(&self) -> bool {
+        matches!(self.kind, FaultKind::Throttled | FaultKind::Transient)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed ({}): {}", self.operation, self.kind.as_label(), self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The wall clock as the loops read it: once a page, never below the loop.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// The system's.
+    System,
+    /// Follows tokio's clock from this epoch, so that a paused runtime moves it (tests, simulation).
+    Simulated {
+        /// Unix epoch milliseconds at `start`.
+        epoch_ms: i64,
+        /// The instant that `epoch_ms` belongs to.
+        start: tokio::time::Instant,
+    },
+}
+
+impl Clock {
+    /// Unix epoch milliseconds.
+    pub fn now_ms(self) -> i64 {
+        match self {
+            Self::System => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            Self::Simulated { epoch_ms, start } => {
+                epoch_ms + i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)
+            }
+        }
+    }
+}
+
+// === swipes in ===
+
+/// A shard as the stream lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardInfo {
+    /// Its name.
+    pub id: ShardId,
+    /// None at birth of the stream, one after a split, two after a merge. They may no longer be listed.
+    pub parents: Vec<ShardId>,
+    /// First and last hash key, inclusive, decimal.
+    pub hash_range: (String, String),
+}
+
+/// Reads the swipe stream.
+pub trait SwipeStream: Send + Sync + 'static {
+    /// Every shard the stream still lists, closed ones too.
+    fn shards(&self) -> impl Future<Output = Result<Vec<ShardInfo>, Fault>> + Send;
+
+    /// An iterator that begins *at* the record of `from` (inclusive: the caller drops what is done), at the oldest
+    /// record, at the tip, or at an instant. `ShardEnd` has none and is refused.
+    fn iterator(
+        &self,
+        shard: &ShardId,
+        from: &Checkpoint,
+    ) -> impl Future<Output = Result<ShardIterator, Fault>> + Send;
+
+    /// The next page.
+    fn read(&self, shard: &ShardId, iterator: ShardIterator) -> impl Future<Output = Result<Page, Fault>> + Send;
+}
+
+// === decisions and rejects out ===
+
+/// One event to put on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The partition key, 1–256 characters.
+    pub key: &'a str,
+    /// The payload.
+    pub data: &'a [u8],
+}
+
+/// An entry that a batch call did not store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Its index in the batch that was passed.
+    pub index: usize,
+    /// Throttled or transient.
+    pub kind: FaultKind,
+}
+
+/// Puts events on a stream: decisions, or rejects.
+pub trait EventStream: Send + Sync + 'static {
+    /// Stores a batch within the service's limits (the caller cuts it) and says which entries were not stored;
+    /// no failed entry means all are.
+    fn put(&self, events: &[Event<'_>]) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
+}
+
+/// What is already stored about a swipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The answer that stands.
+    pub verdict: Verdict,
+    /// When it was decided, Unix epoch milliseconds.
+    pub decided_at_ms: i64,
+}
+
+/// The decision table.
+pub trait DecisionTable: Send + Sync + 'static {
+    /// Stores decisions of at most one batch, no two with one key, and says which were not stored.
+    fn put(&self, decisions: &[Decision<'_>]) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
+
+    /// What is stored for the swipes of these decisions (at most one batch), in their order.
+    fn stored(
+        &self,
+        decisions: &[Decision<'_>],
+    ) -> impl Future<Output = Result<Vec<Option<Stored>>, Fault>> + Send;
+}
+
+// === the access table ===
+
+/// Where a scan of one segment goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanCursor(pub Item);
+
+/// One reply of a scan.
+#[derive(Clone, Debug, Default)]
+pub struct ScanPage {
+    /// The items.
+    pub items: Vec<Item>,
+    /// Where the segment goes on, or nothing at its end.
+    pub next: Option<ScanCursor>,
+}
+
+/// A shard of the table's change stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeShard {
+    /// Its name.
+    pub id: ShardId,
+    /// The shard it continues; may no longer be listed.
+    pub parent: Option<ShardId>,
+}
+
+/// Where to begin in a change shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeStart {
+    /// With what comes next.
+    Latest,
+    /// With the oldest change kept.
+    TrimHorizon,
+    /// After the change of this sequence number.
+    After(String),
+}
+
+/// One change of one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// `PK` and `SK`.
+    pub key: (String, String),
+    /// The item as it is now, or nothing when it was removed.
+    pub image: Option<Item>,
+    /// Its sequence number in the shard.
+    pub sequence: String,
+    /// When the service says it happened: Unix epoch milliseconds, coarse (seconds).
+    pub created_at_ms: i64,
+}
+
+/// One reply of a change shard.
+#[derive(Clone, Debug, Default)]
+pub struct ChangePage {
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+    /// The iterator of the next page; nothing when the shard is closed and fully read.
+    pub next: Option<ShardIterator>,
+    /// Whether the reply was cut by a limit, so that more is known to wait.
+    pub more: bool,
+}
+
+/// The access table and its change stream.
+pub trait AccessTable: Send + Sync + 'static {
+    /// Scans one of `segments` parts of the table.
+    fn scan(
+        &self,
+        segment: u32,
+        segments: u32,
+        from: Option<ScanCursor>,
+    ) -> impl Future<Output = Result<ScanPage, Fault>> + Send;
+
+    /// Every shard of the change stream that is still listed.
+    fn change_shards(&self) -> impl Future<Output = Result<Vec<ChangeShard>, Fault>> + Send;
+
+    /// An iterator into a change shard.
+    fn change_iterator(
+        &self,
+        shard: &ShardId,
+        from: &ChangeStart,
+    ) -> impl Future<Output = Result<ShardIterator, Fault>> + Send;
+
+    /// The next page of changes.
+    fn changes(&self, iterator: ShardIterator) -> impl Future<Output = Result<ChangePage, Fault>> + Send;
+}
+
+/// Exponential backoff with full jitter, as a sequence of waits. `dice` yields numbers in `0..1`.
+pub fn backoff(
+    first: Duration,
+    cap: Duration,
+    mut dice: impl FnMut() -> f64,
+) -> impl FnMut() -> Duration {
+    let mut ceiling = first;
+    move || {
+        let wait = ceiling.mul_f64(dice());
+        ceiling = (ceiling * 2).min(cap);
+        wait
+    }
+}
