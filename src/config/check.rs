@@ -1,8 +1,9 @@
-//! What no key can say alone: what is required, what must be larger than what, what must differ.
+//! What no key can say alone: what is required, what must be larger than what, what must differ; and, when all is
+//! well, what the whole amounts to.
 
 use std::time::Duration;
 
-use super::{Config, document::Document};
+use super::{Config, OnReject, document::Document};
 
 impl Config {
     /// What no key can say alone.
@@ -43,6 +44,38 @@ impl Config {
         ];
         apart(document, &streams);
         apart(document, &tables);
+    }
+
+    /// The path of a swipe in one line, for people.
+    pub fn summary(&self) -> String {
+        let named =
+            |kind: &str, name: &Option<String>| name.as_ref().map(|name| format!("{kind} {name}"));
+        let sinks = [
+            named("stream", &self.decisions.stream),
+            named("table", &self.decisions.table),
+        ];
+        let sinks: Vec<_> = sinks.into_iter().flatten().collect();
+        let rejects = self.rejects.stream.as_ref().map_or_else(
+            || {
+                format!(
+                    "nowhere ({})",
+                    if self.rejects.on_reject == OnReject::Stop {
+                        "a reject stops its shard"
+                    } else {
+                        "skipped"
+                    }
+                )
+            },
+            |stream| format!("stream {stream}"),
+        );
+        format!(
+            "stream {} -> cards of table {} -> {}; rejects to {rejects}; leases in table {}; admin on {}",
+            self.swipes.stream,
+            self.access.table,
+            sinks.join(" and "),
+            self.leases.table,
+            self.admin.listen
+        )
     }
 }
 

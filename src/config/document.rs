@@ -11,10 +11,7 @@ use std::{
 };
 
 use super::{problem::Problem, section::Section, spelling::closest};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::{DeTable, DeValue};
 
 /// Where a value was given.
 #[derive(Clone, Debug)]
@@ -125,7 +122,7 @@ impl<'a> Document<'a> {
                 other => given(other),
             };
             self.values
-                .insert(dotted, (given, Place::File(start_of(value))));
+                .insert(dotted, (given, Place::File(value.span().start)));
         }
     }
 
@@ -276,10 +273,6 @@ fn given(value: &DeValue<'_>) -> Given {
         DeValue::Float(_) => Given::Other("a fraction"),
         DeValue::Array(_) | DeValue::Table(_) => Given::Other("a list"),
     }
-}
-
-fn start_of(value: &Spanned<DeValue<'_>>) -> usize {
-    value.span().start
 }
 
 /// A name with a dot inside is quoted, so that it cannot pass for a path.
