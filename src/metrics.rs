@@ -18,6 +18,7 @@ mod path;
 
 use ::metrics::{counter, gauge};
 
+use crate::ports::{Fault, FaultKind};
 pub use catalogue::{CATALOGUE, Entry, Kind, describe};
 pub use feed::FeedMetrics;
 pub use labels::{
@@ -52,28 +53,24 @@ pub const OPERATIONS: [&str; 20] = [
     "Other",
 ];
 
-/// Kinds of fault, as [`crate::ports::FaultKind`] labels them; any other counts as `other`.
-pub const FAULT_KINDS: [&str; 7] = [
-    "throttled",
-    "transient",
-    "iterator_expired",
-    "trimmed",
-    "not_found",
-    "refused",
-    "other",
+/// Every kind of fault.
+const FAULT_KINDS: [FaultKind; 6] = [
+    FaultKind::Throttled,
+    FaultKind::Transient,
+    FaultKind::IteratorExpired,
+    FaultKind::Trimmed,
+    FaultKind::NotFound,
+    FaultKind::Refused,
 ];
 
 /// Counts a failed call to AWS. Not bound: a fault is rare and has waited for a network.
-pub fn fault(operation: &str, kind: &str) {
-    let operation = OPERATIONS
+pub fn fault(fault: &Fault) {
+    let known = OPERATIONS
         .into_iter()
-        .find(|known| *known == operation)
-        .unwrap_or("Other");
-    let kind = FAULT_KINDS
-        .into_iter()
-        .find(|known| *known == kind)
-        .unwrap_or("other");
-    counter!(catalogue::AWS_FAULTS, "operation" => operation, "kind" => kind).increment(1);
+        .find(|known| *known == fault.operation);
+    let operation = known.unwrap_or("Other");
+    counter!(catalogue::AWS_FAULTS, "operation" => operation, "kind" => fault.kind.as_label())
+        .increment(1);
 }
 
 /// Sets whether the daemon is ready.
@@ -92,7 +89,8 @@ pub fn start_at_zero() {
     }
     for operation in OPERATIONS {
         for kind in FAULT_KINDS {
-            counter!(catalogue::AWS_FAULTS, "operation" => operation, "kind" => kind).increment(0);
+            counter!(catalogue::AWS_FAULTS, "operation" => operation, "kind" => kind.as_label())
+                .increment(0);
         }
     }
     ready(false);

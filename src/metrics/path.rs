@@ -206,11 +206,11 @@ pub struct SinkMetrics {
 impl SinkMetrics {
     /// Binds the series of a sink.
     pub fn new(sink: Sink) -> Self {
-        let failed = |kind: &'static str| counter!(catalogue::WRITE_FAILED_ENTRIES, "sink" => sink.as_label(), "kind" => kind);
+        let failed = |kind: FaultKind| counter!(catalogue::WRITE_FAILED_ENTRIES, "sink" => sink.as_label(), "kind" => kind.as_label());
         Self {
             writes: counter!(catalogue::WRITES, "sink" => sink.as_label()),
-            throttled: failed("throttled"),
-            transient: failed("transient"),
+            throttled: failed(FaultKind::Throttled),
+            transient: failed(FaultKind::Transient),
         }
     }
 
@@ -219,13 +219,11 @@ impl SinkMetrics {
         self.writes.increment(1);
     }
 
-    /// Entries of a batch were not stored because the service asks for less.
-    pub fn throttled_entries(&self, count: u64) {
-        self.throttled.increment(count);
-    }
-
-    /// Entries of a batch were not stored for any other reason that passes.
-    pub fn failed_entries(&self, count: u64) {
-        self.transient.increment(count);
+    /// Entries of a batch were not stored; `kind` is throttled or counts as transient.
+    pub fn failed_entries(&self, kind: FaultKind, count: u64) {
+        match kind {
+            FaultKind::Throttled => self.throttled.increment(count),
+            _ => self.transient.increment(count),
+        }
     }
 }
