@@ -1,6 +1,7 @@
 //! `swiped` decides badge swipes from an Amazon Kinesis stream.
 
 pub mod access;
+pub mod aws;
 pub mod model;
 pub mod pipeline;
 pub mod ports;

@@ -62,7 +62,13 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed ({}): {}", self.operation, self.kind.as_label(), self.message)
+        write!(
+            f,
+            "{} failed ({}): {}",
+            self.operation,
+            self.kind.as_label(),
+            self.message
+        )
     }
 }
 
@@ -88,7 +94,9 @@ impl Clock {
         match self {
             Self::System => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+                .map_or(0, |since| {
+                    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+                }),
             Self::Simulated { epoch_ms, start } => {
                 epoch_ms + i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)
             }
@@ -123,7 +131,11 @@ pub trait SwipeStream: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ShardIterator, Fault>> + Send;
 
     /// The next page.
-    fn read(&self, shard: &ShardId, iterator: ShardIterator) -> impl Future<Output = Result<Page, Fault>> + Send;
+    fn read(
+        &self,
+        shard: &ShardId,
+        iterator: ShardIterator,
+    ) -> impl Future<Output = Result<Page, Fault>> + Send;
 }
 
 // === decisions and rejects out ===
@@ -165,7 +177,10 @@ pub struct Stored {
 /// The decision table.
 pub trait DecisionTable: Send + Sync + 'static {
     /// Stores decisions of at most one batch, no two with one key, and says which were not stored.
-    fn put(&self, decisions: &[Decision<'_>]) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
+    fn put(
+        &self,
+        decisions: &[Decision<'_>],
+    ) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
 
     /// What is stored for the swipes of these decisions (at most one batch), in their order.
     fn stored(
@@ -254,7 +269,10 @@ pub trait AccessTable: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ShardIterator, Fault>> + Send;
 
     /// The next page of changes.
-    fn changes(&self, iterator: ShardIterator) -> impl Future<Output = Result<ChangePage, Fault>> + Send;
+    fn changes(
+        &self,
+        iterator: ShardIterator,
+    ) -> impl Future<Output = Result<ChangePage, Fault>> + Send;
 }
 
 /// Exponential backoff with full jitter, as a sequence of waits. `dice` yields numbers in `0..1`.

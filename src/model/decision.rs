@@ -133,7 +133,11 @@ pub struct Verdict {
 impl Verdict {
     /// The verdict of `reason` alone.
     pub const fn of(reason: Reason) -> Self {
-        Self { reason, would_deny: None, soft_apb: false }
+        Self {
+            reason,
+            would_deny: None,
+            soft_apb: false,
+        }
     }
 
     /// The flags on the wire, in a fixed order.
@@ -181,7 +185,11 @@ mod tests {
             assert_eq!(Reason::parse(reason.as_str()), Some(reason));
             assert_eq!(reason as usize, index);
         }
-        assert!(Reason::ALL.windows(2).all(|pair| pair[0].rule() <= pair[1].rule()));
+        assert!(
+            Reason::ALL
+                .windows(2)
+                .all(|pair| pair[0].rule() <= pair[1].rule())
+        );
         assert_eq!(Reason::parse("granted"), None);
     }
 }
