@@ -1,1 +1,4 @@
 //! The straight line.
+
+pub mod decode;
+mod json;
