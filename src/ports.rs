@@ -6,8 +6,8 @@
 use std::{fmt, future::Future, time::Duration};
 
 use crate::model::{
-    decision::{Decision, Verdict},
-    item::Item,
+    decision::{Answer, Decision, Event},
+    item::{Change, Item},
     position::{Checkpoint, Page, ShardId, ShardIterator},
 };
 
@@ -140,15 +140,6 @@ pub trait SwipeStream: Send + Sync + 'static {
 
 // === decisions and rejects out ===
 
-/// One event to put on a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event<'a> {
-    /// The partition key, 1–256 characters.
-    pub key: &'a str,
-    /// The payload.
-    pub data: &'a [u8],
-}
-
 /// An entry that a batch call did not store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
@@ -165,15 +156,6 @@ pub trait EventStream: Send + Sync + 'static {
     fn put(&self, events: &[Event<'_>]) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
 }
 
-/// What is already stored about a swipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The answer that stands.
-    pub verdict: Verdict,
-    /// When it was decided, Unix epoch milliseconds.
-    pub decided_at_ms: i64,
-}
-
 /// The decision table.
 pub trait DecisionTable: Send + Sync + 'static {
     /// Stores decisions of at most one batch, no two with one key, and says which were not stored.
@@ -186,7 +168,7 @@ pub trait DecisionTable: Send + Sync + 'static {
     fn stored(
         &self,
         decisions: &[Decision<'_>],
-    ) -> impl Future<Output = Result<Vec<Option<Stored>>, Fault>> + Send;
+    ) -> impl Future<Output = Result<Vec<Option<Answer>>, Fault>> + Send;
 }
 
 // === the access table ===
@@ -222,19 +204,6 @@ pub enum ChangeStart {
     TrimHorizon,
     /// After the change of this sequence number.
     After(String),
-}
-
-/// One change of one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// `PK` and `SK`.
-    pub key: (String, String),
-    /// The item as it is now, or nothing when it was removed.
-    pub image: Option<Item>,
-    /// Its sequence number in the shard.
-    pub sequence: String,
-    /// When the service says it happened: Unix epoch milliseconds, coarse (seconds).
-    pub created_at_ms: i64,
 }
 
 /// One reply of a change shard.
