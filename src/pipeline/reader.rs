@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    metrics::{ReadMetrics, fault_met},
+    metrics::{self, PageMetrics},
     model::position::{Checkpoint, Next, Page, Position, ShardId, ShardIterator},
     ports::{Fault, FaultKind, SwipeStream, backoff},
 };
@@ -48,7 +48,7 @@ pub struct PageReader<S> {
     stream: Arc<S>,
     shard: ShardId,
     pace: Pace,
-    metrics: ReadMetrics,
+    metrics: PageMetrics,
     iterator: Option<ShardIterator>,
     /// Where an iterator begins when there is none.
     from: Checkpoint,
@@ -64,7 +64,7 @@ impl<S: SwipeStream> PageReader<S> {
             Checkpoint::At(position) => Some(position.clone()),
             _ => None,
         };
-        let metrics = ReadMetrics::new();
+        let metrics = PageMetrics::new();
         Self { stream, shard, pace, metrics, iterator: None, from, expected, not_before: Instant::now() }
     }
 
@@ -86,7 +86,7 @@ impl<S: SwipeStream> PageReader<S> {
             match reply {
                 Ok(page) => {
                     let arrived = Instant::now();
-                    self.metrics.page_read(arrived - asked);
+                    self.metrics.read(arrived - asked);
                     let hurry = page.behind_latest_ms > 0;
                     self.not_before = asked + if hurry { self.pace.hurry } else { self.pace.poll };
                     return Read::Page(page, arrived);
@@ -139,7 +139,7 @@ impl<S: SwipeStream> PageReader<S> {
     }
 
     fn recover(&mut self, fault: &Fault) {
-        fault_met(fault);
+        metrics::fault(fault);
         match fault.kind {
             FaultKind::IteratorExpired => {
                 self.metrics.iterator_refreshed();
