@@ -1,1 +1,3 @@
 //! The straight line.
+
+pub mod decide;
