@@ -104,7 +104,11 @@ impl<S: SwipeStream, E: EventStream, T: DecisionTable> ShardConsumer<S, E, T> {
 
     /// Consumes until the shard ends, `drain` is cancelled, the fence closes, or a record cannot be kept safe.
     pub async fn run(self, drain: CancellationToken) -> Finish {
-        let Self { shard, mut reader, mut desk } = self;
+        let Self {
+            shard,
+            mut reader,
+            mut desk,
+        } = self;
         let mut read = reader.next(&drain).await;
         loop {
             let (page, arrived) = match read {
@@ -113,7 +117,13 @@ impl<S: SwipeStream, E: EventStream, T: DecisionTable> ShardConsumer<S, E, T> {
                 Read::Gone(fault) => return Finish::Gone(fault.to_string()),
             };
             let more = matches!(page.next, Next::Iterator(_));
-            let ahead = async { if more { reader.next(&drain).await } else { Read::Stopped } };
+            let ahead = async {
+                if more {
+                    reader.next(&drain).await
+                } else {
+                    Read::Stopped
+                }
+            };
             let (handled, next) = tokio::join!(desk.handle(&page, arrived), ahead);
             if let Err(finish) = handled {
                 return finish;

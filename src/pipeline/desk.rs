@@ -75,7 +75,10 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         let sinks = &shared.sinks;
         Self {
             skip_rejects: sinks.rejects.is_none().then_some(sinks.skip_rejects),
-            replay: Replay { open: sinks.table.is_some(), unknown_in_a_row: 0 },
+            replay: Replay {
+                open: sinks.table.is_some(),
+                unknown_in_a_row: 0,
+            },
             writer: Writer::new(sinks.clone(), shared.limits.write, fence),
             shard_metrics: ShardMetrics::new(&shard),
             page_metrics: PageMetrics::new(),
@@ -97,7 +100,11 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         let users = unpack(&page.records, self.done.as_ref());
         self.shard_metrics.page(&PageTally {
             records: page.records.len() as u64,
-            bytes: page.records.iter().map(|record| record.data.len() as u64).sum(),
+            bytes: page
+                .records
+                .iter()
+                .map(|record| record.data.len() as u64)
+                .sum(),
             swipes: users.len() as u64,
             behind_latest_ms: page.behind_latest_ms,
         });
@@ -116,7 +123,10 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
     }
 
     fn report(&self, behind_latest_ms: i64) {
-        self.progress.send_replace(Progress { done: self.done.clone(), behind_latest_ms });
+        self.progress.send_replace(Progress {
+            done: self.done.clone(),
+            behind_latest_ms,
+        });
     }
 
     async fn handle_part(
@@ -154,9 +164,14 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
     fn judge<'a>(&mut self, part: &[UserRecord<'a>], shard: &'a ShardId) -> Judged<'a> {
         let (view, policy) = (self.cache.view(), self.policy);
         let now_ms = self.clock.now_ms();
-        judge(part, shard, &mut self.recent, now_ms, policy.actuate_within_ms, |swipe| {
-            decide(swipe, &view, &policy, now_ms)
-        })
+        judge(
+            part,
+            shard,
+            &mut self.recent,
+            now_ms,
+            policy.actuate_within_ms,
+            |swipe| decide(swipe, &view, &policy, now_ms),
+        )
     }
 
     /// Within the replay window: what the table already says stands, and is not actuated again.
@@ -190,7 +205,9 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         self.events.clear();
         self.letters.clear();
         for decision in &judged.decisions {
-            self.events.push(&decision.swipe.device_id, |out| encode::event(out, decision));
+            self.events.push(&decision.swipe.device_id, |out| {
+                encode::event(out, decision)
+            });
         }
         for rejected in &judged.rejects {
             let (reject, source) = (&rejected.reject, &rejected.source);

@@ -5,13 +5,14 @@
 
 use crate::{
     model::{
-        decision::{Answer, Decision, Source, Verdict},
+        decision::{Answer, Decision, Source},
         position::{Position, Record, ShardId},
         reject::RejectKind,
-        swipe::{Direction, Swipe},
+        swipe::Swipe,
     },
     pipeline::{
         aggregate,
+        decide::Ruling,
         decode::{Reject, decode},
         recent::Recent,
     },
@@ -31,7 +32,10 @@ pub struct UserRecord<'a> {
 impl UserRecord<'_> {
     /// Where it stands.
     pub fn position(&self) -> Position {
-        Position { sequence: self.record.sequence.clone(), sub: self.sub }
+        Position {
+            sequence: self.record.sequence.clone(),
+            sub: self.sub,
+        }
     }
 }
 
@@ -44,15 +48,6 @@ pub struct Rejected<'a> {
     pub source: Source<'a>,
     /// What it held.
     pub data: &'a [u8],
-}
-
-/// What the rules say of one swipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ruling {
-    /// The answer.
-    pub verdict: Verdict,
-    /// The direction of the access point, when it is known.
-    pub direction: Option<Direction>,
 }
 
 /// A page, judged.
@@ -77,13 +72,18 @@ pub fn unpack<'a>(records: &'a [Record], after: Option<&Position>) -> Vec<UserRe
         let skip = done.map_or(0, |after| after.sub + 1);
         opened.clear();
         match aggregate::open(&record.data, &mut opened) {
-            Ok(()) => unpacked.extend(
-                (0..)
-                    .zip(&opened)
-                    .filter(|(sub, _)| *sub >= skip)
-                    .map(|(sub, data)| UserRecord { record, sub, data: Ok(data) }),
-            ),
-            Err(reject) if skip == 0 => unpacked.push(UserRecord { record, sub: 0, data: Err(reject) }),
+            Ok(()) => unpacked.extend((0..).zip(&opened).filter(|(sub, _)| *sub >= skip).map(
+                |(sub, data)| UserRecord {
+                    record,
+                    sub,
+                    data: Ok(data),
+                },
+            )),
+            Err(reject) if skip == 0 => unpacked.push(UserRecord {
+                record,
+                sub: 0,
+                data: Err(reject),
+            }),
             Err(_) => {}
         }
     }
@@ -99,9 +99,16 @@ pub fn judge<'a>(
     actuate_within_ms: i64,
     mut rule: impl FnMut(&Swipe<'a>) -> Ruling,
 ) -> Judged<'a> {
-    let mut judged = Judged { decisions: Vec::with_capacity(users.len()), rejects: Vec::new() };
+    let mut judged = Judged {
+        decisions: Vec::with_capacity(users.len()),
+        rejects: Vec::new(),
+    };
     for user in users {
-        let source = Source { shard: shard.as_str(), sequence: user.record.sequence.as_str(), sub: user.sub };
+        let source = Source {
+            shard: shard.as_str(),
+            sequence: user.record.sequence.as_str(),
+            sub: user.sub,
+        };
         let swipe = match &user.data {
             Ok(data) => decode(data),
             Err(reject) => Err(reject.clone()),
@@ -109,10 +116,14 @@ pub fn judge<'a>(
         match swipe {
             Ok(swipe) => {
                 let Ruling { verdict, direction } = rule(&swipe);
-                let (answer, repeat) = recent.answer(&swipe, || Answer { verdict, decided_at_ms: now_ms });
+                let (answer, repeat) = recent.answer(&swipe, || Answer {
+                    verdict,
+                    decided_at_ms: now_ms,
+                });
                 judged.decisions.push(Decision {
                     direction: swipe.direction.or(direction),
-                    actuate: !repeat && now_ms.saturating_sub(swipe.swiped_at_ms) <= actuate_within_ms,
+                    actuate: !repeat
+                        && now_ms.saturating_sub(swipe.swiped_at_ms) <= actuate_within_ms,
                     swipe,
                     answer,
                     repeat,
@@ -121,8 +132,16 @@ pub fn judge<'a>(
             }
             Err(reject) => {
                 let whole = reject.kind == RejectKind::BadAggregate;
-                let data = if whole { &user.record.data } else { user.data.as_ref().map_or(&[][..], |data| data) };
-                judged.rejects.push(Rejected { reject, source, data });
+                let data = if whole {
+                    &user.record.data
+                } else {
+                    user.data.as_ref().map_or(&[][..], |data| data)
+                };
+                judged.rejects.push(Rejected {
+                    reject,
+                    source,
+                    data,
+                });
             }
         }
     }
@@ -132,7 +151,11 @@ pub fn judge<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{decision::Reason, position::SequenceNumber};
+    use crate::model::{
+        decision::{Reason, Verdict},
+        position::SequenceNumber,
+        swipe::Direction,
+    };
     use md5::{Digest, Md5};
 
     const NOW: i64 = 1_000_000;
@@ -157,7 +180,10 @@ mod tests {
     }
 
     fn record(sequence: u64, data: Vec<u8>) -> Record {
-        Record { sequence: SequenceNumber::parse(&sequence.to_string()).expect("digits"), data }
+        Record {
+            sequence: SequenceNumber::parse(&sequence.to_string()).expect("digits"),
+            data,
+        }
     }
 
     fn page() -> Vec<Record> {
@@ -184,11 +210,21 @@ mod tests {
             direction: None,
         });
         (
-            judged.decisions.iter().map(|decision| (decision.swipe.device_seq, decision.source.sub)).collect(),
+            judged
+                .decisions
+                .iter()
+                .map(|decision| (decision.swipe.device_seq, decision.source.sub))
+                .collect(),
             judged
                 .rejects
                 .iter()
-                .map(|reject| (reject.source.sequence.to_owned(), reject.source.sub, reject.reject.kind))
+                .map(|reject| {
+                    (
+                        reject.source.sequence.to_owned(),
+                        reject.source.sub,
+                        reject.reject.kind,
+                    )
+                })
                 .collect(),
         )
     }
@@ -211,16 +247,27 @@ mod tests {
     fn a_restart_inside_an_aggregate_goes_on_at_the_next_user_record() {
         assert_eq!(judged(Some((10, 0))).0, [(2, 0), (3, 2), (4, 0)]);
         assert_eq!(judged(Some((11, 0))).0, [(3, 2), (4, 0)]);
-        assert_eq!(judged(Some((11, 0))).1[0], ("11".to_owned(), 1, RejectKind::Malformed));
+        assert_eq!(
+            judged(Some((11, 0))).1[0],
+            ("11".to_owned(), 1, RejectKind::Malformed)
+        );
         assert_eq!(judged(Some((11, 1))).0, [(3, 2), (4, 0)]);
         assert_eq!(judged(Some((11, 2))).0, [(4, 0)]);
-        assert_eq!(judged(Some((12, 0))).1.len(), 1, "a damaged aggregate is rejected once");
+        assert_eq!(
+            judged(Some((12, 0))).1.len(),
+            1,
+            "a damaged aggregate is rejected once"
+        );
         assert_eq!(judged(Some((14, 0))), (vec![], vec![]));
     }
 
     #[test]
     fn late_swipes_and_repeats_are_for_audit_only() {
-        let records = [record(1, swipe(2)), record(2, swipe(3)), record(3, swipe(2))];
+        let records = [
+            record(1, swipe(2)),
+            record(2, swipe(3)),
+            record(3, swipe(2)),
+        ];
         let (users, shard) = (unpack(&records, None), ShardId::new("shard"));
         let mut reasons = [Reason::Granted, Reason::Granted, Reason::CredentialRevoked].into_iter();
         let judged = judge(&users, &shard, &mut Recent::default(), NOW, 2, |_| Ruling {
@@ -230,10 +277,23 @@ mod tests {
         let seen: Vec<_> = judged
             .decisions
             .iter()
-            .map(|decision| (decision.actuate, decision.repeat, decision.answer.verdict.reason))
+            .map(|decision| {
+                (
+                    decision.actuate,
+                    decision.repeat,
+                    decision.answer.verdict.reason,
+                )
+            })
             .collect();
         let granted = Reason::Granted;
-        assert_eq!(seen, [(true, false, granted), (false, false, granted), (false, true, granted)]);
+        assert_eq!(
+            seen,
+            [
+                (true, false, granted),
+                (false, false, granted),
+                (false, true, granted)
+            ]
+        );
         assert_eq!(judged.decisions[0].direction, Some(Direction::In));
     }
 }

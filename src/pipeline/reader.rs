@@ -65,7 +65,16 @@ impl<S: SwipeStream> PageReader<S> {
             _ => None,
         };
         let metrics = PageMetrics::new();
-        Self { stream, shard, pace, metrics, iterator: None, from, expected, not_before: Instant::now() }
+        Self {
+            stream,
+            shard,
+            pace,
+            metrics,
+            iterator: None,
+            from,
+            expected,
+            not_before: Instant::now(),
+        }
     }
 
     /// The next page, when it is time for it. Retries whatever may be retried until `stop`.
@@ -88,7 +97,12 @@ impl<S: SwipeStream> PageReader<S> {
                     let arrived = Instant::now();
                     self.metrics.read(arrived - asked);
                     let hurry = page.behind_latest_ms > 0;
-                    self.not_before = asked + if hurry { self.pace.hurry } else { self.pace.poll };
+                    self.not_before = asked
+                        + if hurry {
+                            self.pace.hurry
+                        } else {
+                            self.pace.poll
+                        };
                     return Read::Page(page, arrived);
                 }
                 Err(fault) if fault.kind == FaultKind::NotFound => return Read::Gone(fault),
@@ -117,7 +131,10 @@ impl<S: SwipeStream> PageReader<S> {
                 self.check_gap(&expected).await;
             }
             let last = page.records.last().unwrap_or(first);
-            self.from = Checkpoint::At(Position { sequence: last.sequence.clone(), sub: u64::MAX });
+            self.from = Checkpoint::At(Position {
+                sequence: last.sequence.clone(),
+                sub: u64::MAX,
+            });
         }
         Ok(page)
     }
@@ -125,16 +142,28 @@ impl<S: SwipeStream> PageReader<S> {
     /// The page does not begin with the record of the checkpoint: says so when the stream no longer holds that record.
     async fn check_gap(&self, expected: &Position) {
         let oldest = async {
-            let iterator = self.stream.iterator(&self.shard, &Checkpoint::TrimHorizon).await?;
+            let iterator = self
+                .stream
+                .iterator(&self.shard, &Checkpoint::TrimHorizon)
+                .await?;
             self.stream.read(&self.shard, iterator).await
         };
         match oldest.await {
             Ok(page) => {
-                if let Some(oldest) = page.records.first().filter(|oldest| oldest.sequence > expected.sequence) {
-                    self.lost(&format!("checkpoint {} is older than {}", expected.sequence, oldest.sequence));
+                if let Some(oldest) = page
+                    .records
+                    .first()
+                    .filter(|oldest| oldest.sequence > expected.sequence)
+                {
+                    self.lost(&format!(
+                        "checkpoint {} is older than {}",
+                        expected.sequence, oldest.sequence
+                    ));
                 }
             }
-            Err(fault) => warn!(shard = %self.shard, %fault, "could not look for a gap behind the checkpoint"),
+            Err(fault) => {
+                warn!(shard = %self.shard, %fault, "could not look for a gap behind the checkpoint")
+            }
         }
     }
 
@@ -150,7 +179,9 @@ impl<S: SwipeStream> PageReader<S> {
                 self.lost(&fault.message);
                 (self.iterator, self.from) = (None, Checkpoint::TrimHorizon);
             }
-            FaultKind::Throttled => info!(shard = %self.shard, %fault, "read throttled, slowing down"),
+            FaultKind::Throttled => {
+                info!(shard = %self.shard, %fault, "read throttled, slowing down")
+            }
             FaultKind::Transient => warn!(shard = %self.shard, %fault, "read failed, trying again"),
             FaultKind::Refused | FaultKind::NotFound => {
                 error!(shard = %self.shard, %fault, "read refused, trying again; check the permissions");

@@ -134,8 +134,10 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
             let found = found.filter_map(|(at, answer)| Some((chunk * size + at, answer?)));
             Ok(found.collect::<Vec<_>>())
         });
-        let found: Vec<Vec<_>> =
-            stream::iter(looks).buffered(self.limits.in_flight).try_collect().await?;
+        let found: Vec<Vec<_>> = stream::iter(looks)
+            .buffered(self.limits.in_flight)
+            .try_collect()
+            .await?;
         Ok(found.concat())
     }
 
@@ -172,17 +174,18 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
             }
             Ok(())
         });
-        stream::iter(writes).buffer_unordered(self.limits.in_flight).try_collect().await
+        stream::iter(writes)
+            .buffer_unordered(self.limits.in_flight)
+            .try_collect()
+            .await
     }
 
-    async fn put_decisions(
-        &self,
-        sink: &Arc<T>,
-        decisions: &[Decision<'_>],
-    ) -> Result<(), Fenced> {
+    async fn put_decisions(&self, sink: &Arc<T>, decisions: &[Decision<'_>]) -> Result<(), Fenced> {
         // A repeat is in the table already; so no two decisions of a page have the same key.
-        let fresh: Vec<&Decision<'_>> =
-            decisions.iter().filter(|decision| !decision.repeat).collect();
+        let fresh: Vec<&Decision<'_>> = decisions
+            .iter()
+            .filter(|decision| !decision.repeat)
+            .collect();
         let batches = fresh.chunks(self.limits.table_puts);
         let writes = batches.map(|batch| async move {
             let mut attempt = Attempt::new();
@@ -195,7 +198,10 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
             }
             Ok(())
         });
-        stream::iter(writes).buffer_unordered(self.limits.in_flight).try_collect().await
+        stream::iter(writes)
+            .buffer_unordered(self.limits.in_flight)
+            .try_collect()
+            .await
     }
 
     /// Awaits `call` for as long as the fence is open, however often its deadline moves meanwhile.
@@ -223,7 +229,10 @@ struct Attempt<W> {
 
 impl Attempt<()> {
     fn new() -> Attempt<impl FnMut() -> Duration> {
-        Attempt { waits: backoff(BACKOFF_FIRST, BACKOFF_CAP, fastrand::f64), failures: 0 }
+        Attempt {
+            waits: backoff(BACKOFF_FIRST, BACKOFF_CAP, fastrand::f64),
+            failures: 0,
+        }
     }
 }
 
