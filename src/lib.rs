@@ -3,6 +3,7 @@
 pub mod access;
 pub mod admin;
 pub mod app;
+pub mod aws;
 pub mod config;
 pub mod metrics;
 pub mod model;

@@ -6,8 +6,8 @@
 use std::{fmt, future::Future, time::Duration};
 
 use crate::model::{
-    decision::{Decision, Verdict},
-    item::Item,
+    decision::{Answer, Decision, Event},
+    item::{Change, Item},
     position::{Checkpoint, Page, ShardId, ShardIterator},
 };
 
@@ -62,7 +62,13 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed ({}): {}", self.operation, self.kind.as_label(), self.message)
+        write!(
+            f,
+            "{} failed ({}): {}",
+            self.operation,
+            self.kind.as_label(),
+            self.message
+        )
     }
 }
 
@@ -88,7 +94,9 @@ impl Clock {
         match self {
             Self::System => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+                .map_or(0, |since| {
+                    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+                }),
             Self::Simulated { epoch_ms, start } => {
                 epoch_ms + i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)
             }
@@ -123,19 +131,14 @@ pub trait SwipeStream: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ShardIterator, Fault>> + Send;
 
     /// The next page.
-    fn read(&self, shard: &ShardId, iterator: ShardIterator) -> impl Future<Output = Result<Page, Fault>> + Send;
+    fn read(
+        &self,
+        shard: &ShardId,
+        iterator: ShardIterator,
+    ) -> impl Future<Output = Result<Page, Fault>> + Send;
 }
 
 // === decisions and rejects out ===
-
-/// One event to put on a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event<'a> {
-    /// The partition key, 1–256 characters.
-    pub key: &'a str,
-    /// The payload.
-    pub data: &'a [u8],
-}
 
 /// An entry that a batch call did not store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,25 +156,19 @@ pub trait EventStream: Send + Sync + 'static {
     fn put(&self, events: &[Event<'_>]) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
 }
 
-/// What is already stored about a swipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The answer that stands.
-    pub verdict: Verdict,
-    /// When it was decided, Unix epoch milliseconds.
-    pub decided_at_ms: i64,
-}
-
 /// The decision table.
 pub trait DecisionTable: Send + Sync + 'static {
     /// Stores decisions of at most one batch, no two with one key, and says which were not stored.
-    fn put(&self, decisions: &[Decision<'_>]) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
+    fn put(
+        &self,
+        decisions: &[&Decision<'_>],
+    ) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
 
     /// What is stored for the swipes of these decisions (at most one batch), in their order.
     fn stored(
         &self,
         decisions: &[Decision<'_>],
-    ) -> impl Future<Output = Result<Vec<Option<Stored>>, Fault>> + Send;
+    ) -> impl Future<Output = Result<Vec<Option<Answer>>, Fault>> + Send;
 }
 
 // === the access table ===
@@ -209,19 +206,6 @@ pub enum ChangeStart {
     After(String),
 }
 
-/// One change of one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// `PK` and `SK`.
-    pub key: (String, String),
-    /// The item as it is now, or nothing when it was removed.
-    pub image: Option<Item>,
-    /// Its sequence number in the shard.
-    pub sequence: String,
-    /// When the service says it happened: Unix epoch milliseconds, coarse (seconds).
-    pub created_at_ms: i64,
-}
-
 /// One reply of a change shard.
 #[derive(Clone, Debug, Default)]
 pub struct ChangePage {
@@ -254,7 +238,10 @@ pub trait AccessTable: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ShardIterator, Fault>> + Send;
 
     /// The next page of changes.
-    fn changes(&self, iterator: ShardIterator) -> impl Future<Output = Result<ChangePage, Fault>> + Send;
+    fn changes(
+        &self,
+        iterator: ShardIterator,
+    ) -> impl Future<Output = Result<ChangePage, Fault>> + Send;
 }
 
 /// Exponential backoff with full jitter, as a sequence of waits. `dice` yields numbers in `0..1`.
