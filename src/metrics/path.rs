@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::{catalogue, labels::Sink};
-use crate::model::{decision::Reason, position::ShardId, reject::RejectKind};
+use crate::{
+    model::{decision::Reason, position::ShardId, reject::RejectKind},
+    ports::FaultKind,
+};
 
 /// What one page held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
