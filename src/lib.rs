@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod aws;
+pub mod lease;
 pub mod metrics;
 pub mod model;
 pub mod pipeline;
