@@ -3,7 +3,6 @@
 pub mod access;
 pub mod aws;
 pub mod lease;
-pub mod metrics;
 pub mod model;
 pub mod pipeline;
 pub mod ports;
