@@ -10,7 +10,7 @@
 //! Never reads a clock, never waits, never hands out a lock.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -21,143 +21,19 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
+pub use super::take::{Applied, MalformedItem};
 use super::{
-    cards::{CardKey, Cards, Fate, Version},
-    change::{self, Entity, RuleItem},
-    fields::{self, ItemError},
+    cards::{CardKey, Cards, Fate},
+    change::{self, Entity},
+    fields,
     profiles::ProfileLink,
     rulebook::Rulebook,
+    take::{Rules, owned, put_card, take},
 };
 use crate::{
     model::{card::Card, item::Item},
     ports::Change,
 };
-
-/// An item that could not be read; its entity counts as absent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MalformedItem {
-    /// `PK`
-    pub pk: String,
-    /// `SK`
-    pub sk: String,
-    /// The attribute, and what is wrong with it.
-    pub why: ItemError,
-}
-
-/// What became of some items or changes: each counts once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Entities that are now as the item says.
-    pub put: usize,
-    /// Removals.
-    pub removed: usize,
-    /// Items of keys that are not ours to read.
-    pub ignored: usize,
-    /// Images older than what is known: a lower `Version`, or a scanned item that the stream spoke of.
-    pub older: usize,
-    /// Items that could not be read.
-    pub malformed: Vec<MalformedItem>,
-}
-
-impl Applied {
-    fn note(&mut self, key: (&str, &str), fate: Result<Fate, ItemError>) {
-        match fate {
-            Ok(Fate::Taken) => self.put += 1,
-            Ok(Fate::Older) => self.older += 1,
-            Err(why) => self.malformed.push(MalformedItem {
-                pk: key.0.to_owned(),
-                sk: key.1.to_owned(),
-                why,
-            }),
-        }
-    }
-}
-
-type Key = (Box<str>, Box<str>);
-
-fn owned((pk, sk): (&str, &str)) -> Key {
-    (Box::from(pk), Box::from(sk))
-}
-
-/// Everything that is known of other things than cards, as read: what a rulebook is written from.
-#[derive(Debug, Default)]
-struct Rules {
-    items: HashMap<Key, (Version, Option<RuleItem>), RandomState>,
-    /// Keys that the stream spoke of, while a snapshot is built.
-    touched: HashSet<Key, RandomState>,
-}
-
-impl Rules {
-    fn put(&mut self, entity: Entity<'_>, key: Key, item: &Item) -> Result<Fate, ItemError> {
-        let (version, read) = read(item, |item| change::rule(entity, item));
-        if self
-            .items
-            .get(&key)
-            .is_some_and(|(known, _)| version.is_older_than(*known))
-        {
-            return Ok(Fate::Older);
-        }
-        match read {
-            Err(why) if !version.is_some() => {
-                self.items.remove(&key);
-                Err(why)
-            }
-            Err(why) => {
-                self.items.insert(key, (version, None));
-                Err(why)
-            }
-            Ok(item) => {
-                self.items.insert(key, (version, Some(item)));
-                Ok(Fate::Taken)
-            }
-        }
-    }
-
-    fn write(&self, cards: &Cards) -> Rulebook {
-        let known = self.items.iter().filter_map(|((pk, sk), (_, item))| {
-            let entity = change::entity_of(pk, sk)?;
-            Some((entity, item.as_ref()?))
-        });
-        Rulebook::write(known, &cards.profiles)
-    }
-}
-
-/// The version of an item, and what it says. An item without a readable version is malformed, and of no version.
-fn read<T>(
-    item: &Item,
-    parse: impl Fn(&Item) -> Result<T, ItemError>,
-) -> (Version, Result<T, ItemError>) {
-    match change::version(item) {
-        Ok(version) => (Version::new(version), parse(item)),
-        Err(why) => (Version::new(None), Err(why)),
-    }
-}
-
-fn put_card(
-    cards: &Cards,
-    id: &str,
-    item: &Item,
-    superseded: impl Fn(&CardKey) -> bool,
-) -> Result<Fate, ItemError> {
-    let (version, read) = read(item, |item| change::card(id, item));
-    match read {
-        Ok(said) => {
-            let card = Card {
-                status: said.status,
-                holder: said.holder,
-                exemptions: said.exemptions,
-                threat_authority: said.threat_authority,
-                valid: said.valid,
-                profiles: cards.profiles.list(&said.profiles),
-            };
-            Ok(cards.put(id, version, Some(card), superseded))
-        }
-        Err(why) => match cards.put(id, version, None, superseded) {
-            Fate::Older => Ok(Fate::Older),
-            Fate::Taken => Err(why),
-        },
-    }
-}
 
 /// A map being built aside: scanned in several segments at once while the stream is replayed into it.
 #[derive(Debug, Default)]
@@ -224,28 +100,6 @@ impl Snapshot {
         }
         applied
     }
-}
-
-/// Takes one change of the stream. Whether it touched the rules.
-fn take(change: &Change, cards: &Cards, rules: &mut Rules, applied: &mut Applied) -> bool {
-    let key = (change.key.0.as_str(), change.key.1.as_str());
-    let entity = change::entity_of(key.0, key.1);
-    match (entity, &change.image) {
-        (None, _) => applied.ignored += 1,
-        (Some(Entity::Card(id)), Some(item)) => {
-            applied.note(key, put_card(cards, id, item, |_| false))
-        }
-        (Some(Entity::Card(id)), None) => {
-            cards.remove(id);
-            applied.removed += 1;
-        }
-        (Some(entity), Some(item)) => applied.note(key, rules.put(entity, owned(key), item)),
-        (Some(_), None) => {
-            rules.items.remove(&owned(key));
-            applied.removed += 1;
-        }
-    }
-    !matches!(entity, None | Some(Entity::Card(_)))
 }
 
 /// No invariant spans two entries of the rules, so a panic elsewhere while they were locked leaves them sound.
