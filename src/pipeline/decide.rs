@@ -250,3 +250,6 @@ fn out_of_validity(card: &Card, at_ms: i64) -> Option<Reason> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;
