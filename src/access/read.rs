@@ -246,3 +246,374 @@ fn calendar_date(text: &str) -> Result<Date, ItemError> {
         .filter(|date| text.len() == 10 && date.to_string() == text);
     date.ok_or_else(|| ItemError::new("SK", "is not DAY# and a date YYYY-MM-DD"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{
+        change::entity_of,
+        fixtures::{attributes, list, map, n, s, window, yes},
+    };
+
+    /// Reads the item of this key, of whatever kind.
+    fn read(pk: &str, sk: &str, item: &Item) -> Result<(), ItemError> {
+        match entity_of(pk, sk).expect("a key of ours") {
+            Entity::Card(id) => card(id, item).map(drop),
+            entity => rule(entity, item).map(drop),
+        }
+    }
+
+    #[test]
+    fn a_key_names_an_entity_or_is_not_ours() {
+        let rows = [
+            ("CARD#1", "CARD#STATUS", Some(Entity::Card("1"))),
+            ("CARD#a#b", "CARD#STATUS", Some(Entity::Card("a#b"))),
+            ("AP#d", "CONFIG", Some(Entity::AccessPoint("d"))),
+            ("AREA#a", "CONFIG", Some(Entity::Area("a"))),
+            ("SITE#s", "CONFIG", Some(Entity::Site("s"))),
+            ("PROFILE#p", "CONFIG", Some(Entity::Profile("p"))),
+            ("SCHED#s", "CONFIG", Some(Entity::Schedule("s"))),
+            (
+                "CAL#c",
+                "DAY#2026-12-25",
+                Some(Entity::CalendarDay("c", "2026-12-25")),
+            ),
+            ("DEV#d", "CONFIG", Some(Entity::Device("d"))),
+            ("CARD#1", "CARD#EVENT#SCAN#1772438321123#gate#1", None),
+            ("CARD#1", "CONFIG", None),
+            ("CARD#1", "PRESENCE#hq", None),
+            ("CAL#c", "CONFIG", None),
+            ("AP#d", "STATUS", None),
+            ("EMP#1", "PERSON#PERSONAL_DATA", None),
+            ("EMP#1", "CONFIG", None),
+            ("card#1", "CARD#STATUS", None),
+            ("CARD", "CARD#STATUS", None),
+            ("", "", None),
+        ];
+        for (pk, sk, entity) in rows {
+            assert_eq!(entity_of(pk, sk), entity, "{pk} / {sk}");
+        }
+    }
+
+    #[test]
+    fn a_card_says_what_it_says_and_the_rest_is_the_safe_reading() {
+        let bare = card("7", &attributes([("CardStatus", s("issued"))])).expect("well formed");
+        let expected = CardItem {
+            status: CardStatus::Issued,
+            holder: HolderStatus::Inactive,
+            exemptions: Exemptions::default(),
+            threat_authority: 0,
+            valid: Validity::ALWAYS,
+            profiles: Vec::new(),
+        };
+        assert_eq!(bare, expected);
+        let words = ["passback", "lockdown", "escort"].map(str::to_owned).into();
+        let link = map([
+            ("Id", s("night")),
+            ("ValidFrom", n(5)),
+            ("ValidTo", n(6)),
+            ("Note", Value::Null),
+        ]);
+        let full = attributes([
+            ("CardStatus", s("suspended")),
+            ("CardIssuedTo", Value::Null),
+            ("HolderStatus", s("active")),
+            ("ValidFrom", n(1)),
+            ("ValidTo", n(2)),
+            ("AccessProfiles", list([s("staff"), link])),
+            ("Exemptions", Value::TextSet(words)),
+            ("ThreatAuthority", n(40)),
+        ]);
+        let expected = CardItem {
+            status: CardStatus::Suspended,
+            holder: HolderStatus::Active,
+            exemptions: Exemptions::LOCKDOWN.with(Exemptions::PASSBACK),
+            threat_authority: 40,
+            valid: Validity::new(Some(1), Some(2)),
+            profiles: vec![
+                ("staff".into(), Validity::ALWAYS),
+                ("night".into(), Validity::new(Some(5), Some(6))),
+            ],
+        };
+        assert_eq!(card("7", &full), Ok(expected));
+    }
+
+    #[test]
+    fn what_must_be_said_is_missed_by_name() {
+        let nothing = Item::new();
+        let rows = [
+            ("CARD#7", "CARD#STATUS", Some("CardStatus is missing")),
+            ("AP#d", "CONFIG", Some("Direction is missing")),
+            ("SITE#s", "CONFIG", Some("TimeZone is missing")),
+            ("AREA#a", "CONFIG", None),
+            ("PROFILE#p", "CONFIG", None),
+            ("SCHED#s", "CONFIG", None),
+            ("CAL#c", "DAY#2024-02-29", None),
+            ("DEV#d", "CONFIG", None),
+            (
+                "CARD#",
+                "CARD#STATUS",
+                Some("PK is not an id of 1-64 of A-Za-z0-9._:-"),
+            ),
+            (
+                "AP#a b",
+                "CONFIG",
+                Some("PK is not an id of 1-64 of A-Za-z0-9._:-"),
+            ),
+            (
+                "CAL#c",
+                "DAY#2026-02-29",
+                Some("SK is not DAY# and a date YYYY-MM-DD"),
+            ),
+            (
+                "CAL#c",
+                "DAY#2026-2-9",
+                Some("SK is not DAY# and a date YYYY-MM-DD"),
+            ),
+            (
+                "CAL#c",
+                "DAY#20260209",
+                Some("SK is not DAY# and a date YYYY-MM-DD"),
+            ),
+            (
+                "CAL#c",
+                "DAY#2026-02-09T00:00",
+                Some("SK is not DAY# and a date YYYY-MM-DD"),
+            ),
+        ];
+        for (pk, sk, why) in rows {
+            let error = read(pk, sk, &nothing).err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), why, "{pk} / {sk}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let number = |text: &str| Value::Number(text.to_owned());
+        let policies = |policy: Value| ("Policies", list([map([("AreaId", s("a"))]), policy]));
+        let windows = |window: Value| ("Windows", list([window]));
+        let special = |day: Value| ("SpecialDays", list([day]));
+        let rows = [
+            (
+                "CARD#7",
+                ("CardStatus", s("Issued")),
+                "CardStatus is not a known word",
+            ),
+            ("CARD#7", ("CardStatus", s("")), "CardStatus is empty"),
+            (
+                "CARD#7",
+                ("CardStatus", Value::Null),
+                "CardStatus is not a string",
+            ),
+            (
+                "CARD#7",
+                ("HolderStatus", yes()),
+                "HolderStatus is not a string",
+            ),
+            (
+                "CARD#7",
+                ("IsAvailableForIssue", s("false")),
+                "IsAvailableForIssue is not a boolean",
+            ),
+            (
+                "CARD#7",
+                ("ValidTo", s("1772438321")),
+                "ValidTo is not a number",
+            ),
+            (
+                "CARD#7",
+                ("ValidTo", number("1772438321.5")),
+                "ValidTo is not a whole number in range",
+            ),
+            (
+                "CARD#7",
+                ("ValidFrom", number("99999999999999999999")),
+                "ValidFrom is not a whole number in range",
+            ),
+            (
+                "CARD#7",
+                ("ThreatAuthority", n(-1)),
+                "ThreatAuthority is not a whole number in range",
+            ),
+            (
+                "CARD#7",
+                ("Exemptions", list([s("lockdown")])),
+                "Exemptions is not a string set",
+            ),
+            (
+                "CARD#7",
+                ("AccessProfiles", s("staff")),
+                "AccessProfiles is not a list",
+            ),
+            (
+                "CARD#7",
+                ("AccessProfiles", list([s("a"), n(1)])),
+                "AccessProfiles has an entry that is neither an id nor a map",
+            ),
+            (
+                "CARD#7",
+                ("AccessProfiles", list([s("a"), map([])])),
+                "AccessProfiles[1].Id is missing",
+            ),
+            (
+                "CARD#7",
+                (
+                    "AccessProfiles",
+                    list([map([("Id", s("a")), ("ValidTo", s("x"))])]),
+                ),
+                "AccessProfiles[0].ValidTo is not a number",
+            ),
+            (
+                "AP#d",
+                ("Direction", s("both")),
+                "Direction is not a known word",
+            ),
+            (
+                "AP#d",
+                ("Posture", s("open")),
+                "Posture is not a known word",
+            ),
+            ("AP#d", ("Egress", s("free")), "Egress is not a known word"),
+            (
+                "AP#d",
+                ("Degraded", s("grant")),
+                "Degraded is not a known word",
+            ),
+            ("AP#d", ("SiteId", n(1)), "SiteId is not a string"),
+            (
+                "AREA#a",
+                ("PassbackMode", s("medium")),
+                "PassbackMode is not a known word",
+            ),
+            (
+                "AREA#a",
+                ("OccupancyUpper", n(-1)),
+                "OccupancyUpper is not a whole number in range",
+            ),
+            (
+                "SITE#s",
+                ("TimeZone", s("Europe/Atlantis")),
+                "TimeZone is not an IANA time zone",
+            ),
+            (
+                "SITE#s",
+                ("HolidayCalendars", list([n(1)])),
+                "HolidayCalendars has an entry that is not a string, or empty",
+            ),
+            ("SITE#s", ("Lockdown", n(1)), "Lockdown is not a boolean"),
+            ("PROFILE#p", ("Policies", map([])), "Policies is not a list"),
+            (
+                "PROFILE#p",
+                policies(s("a")),
+                "Policies has an entry that is not a map",
+            ),
+            (
+                "PROFILE#p",
+                policies(map([])),
+                "Policies[1].AccessPoints and AreaId are both missing",
+            ),
+            (
+                "PROFILE#p",
+                policies(map([("AreaId", s("a")), ("AccessPoints", list([]))])),
+                "Policies[1].AccessPoints and AreaId are both there",
+            ),
+            (
+                "PROFILE#p",
+                policies(map([("AreaId", s("a")), ("Effect", s("permit"))])),
+                "Policies[1].Effect is not a known word",
+            ),
+            (
+                "SCHED#s",
+                windows(map([("From", s("08:00")), ("Until", s("09:00"))])),
+                "Windows[0].Days is missing",
+            ),
+            (
+                "SCHED#s",
+                windows(window([0], "08:00", "09:00")),
+                "Windows[0].Days has an entry that is not a number from 1 (Monday) to 7",
+            ),
+            (
+                "SCHED#s",
+                windows(window([8], "08:00", "09:00")),
+                "Windows[0].Days has an entry that is not a number from 1 (Monday) to 7",
+            ),
+            (
+                "SCHED#s",
+                windows(window([1], "8:00", "09:00")),
+                "Windows[0].From is not a time of day HH:MM",
+            ),
+            (
+                "SCHED#s",
+                windows(window([1], "24:00", "09:00")),
+                "Windows[0].From is 24:00, which only Until may be",
+            ),
+            (
+                "SCHED#s",
+                windows(window([1], "08:00", "24:01")),
+                "Windows[0].Until is not a time of day HH:MM",
+            ),
+            (
+                "SCHED#s",
+                special(map([])),
+                "SpecialDays[0].CalendarId is missing",
+            ),
+            (
+                "SCHED#s",
+                special(map([("CalendarId", s("c")), windows(map([]))])),
+                "SpecialDays[0].Windows[0].From is missing",
+            ),
+            (
+                "CAL#c",
+                ("Recurring", s("yes")),
+                "Recurring is not a boolean",
+            ),
+            (
+                "DEV#d",
+                ("Status", s("broken")),
+                "Status is not a known word",
+            ),
+            (
+                "DEV#d",
+                ("AccessPoints", Value::TextSet(vec!["d".to_owned()])),
+                "AccessPoints is not a list",
+            ),
+        ];
+        let sound = [
+            ("CardStatus", s("issued")),
+            ("Direction", s("in")),
+            ("TimeZone", s("UTC")),
+        ];
+        for (pk, (name, value), why) in rows {
+            let sk = match pk {
+                "CARD#7" => "CARD#STATUS",
+                "CAL#c" => "DAY#2026-01-01",
+                _ => "CONFIG",
+            };
+            let mut item = attributes(sound.clone());
+            assert_eq!(read(pk, sk, &item), Ok(()), "{pk} is sound without {name}");
+            item.insert(name.to_owned(), value);
+            assert_eq!(
+                read(pk, sk, &item).map_err(|error| error.to_string()),
+                Err(why.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn special_windows_start_on_any_day_unless_they_say_which() {
+        let times = [("From", s("08:00")), ("Until", s("09:00"))];
+        let day = map([
+            ("CalendarId", s("c")),
+            ("Windows", list([map(times), window([2], "10:00", "02:00")])),
+        ]);
+        let read = schedule(&attributes([("SpecialDays", list([day]))])).expect("well formed");
+        let window = |days, from_min, until_min| Window {
+            days,
+            from_min,
+            until_min,
+        };
+        let windows = [window(Days::ALL, 480, 540), window(Days(0b10), 600, 120)];
+        assert_eq!(*read.special_days, [(Box::from("c"), Box::from(windows))]);
+        assert!(read.windows.is_empty());
+    }
+}

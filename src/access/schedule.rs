@@ -211,9 +211,18 @@ mod tests {
         }
     }
 
+    /// The dates of a calendar, and whether each comes every year.
+    type Dates<'a> = &'a [(&'a str, bool)];
+
+    /// Dates, and the windows that replace theirs.
+    type SpecialDay<'a> = (Dates<'a>, &'a [Window]);
+
+    /// Wall-clock times, and whether it is open then.
+    type Rows<'a> = &'a [(&'a str, bool)];
+
     /// A schedule with these special days; a site that observes every calendar it is given.
-    fn special(windows: &[Window], days: &[(&[(&str, bool)], &[Window])]) -> Schedule<Calendar> {
-        let calendar = |dates: &[(&str, bool)]| {
+    fn special(windows: &[Window], days: &[SpecialDay<'_>]) -> Schedule<Calendar> {
+        let calendar = |dates: Dates<'_>| {
             Calendar::new(
                 dates
                     .iter()
@@ -237,9 +246,8 @@ mod tests {
         assert_eq!(is_open, open, "{zone_name} {local:?}");
     }
 
-    /// Rows of wall-clock times and whether it is open then.
     #[track_caller]
-    fn table(schedule: &Schedule<Calendar>, zone_name: &str, rows: &[(&str, bool)]) {
+    fn table(schedule: &Schedule<Calendar>, zone_name: &str, rows: Rows<'_>) {
         for (text, open) in rows {
             check(schedule, zone_name, instant(zone_name, text), *open);
         }
@@ -337,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_day_are_exact() {
-        let rows: [(&str, &str, &[(&str, bool)]); 4] = [
+        let rows: [(&str, &str, Rows<'_>); 4] = [
             // The whole day, said in two ways.
             (
                 "00:00",
@@ -485,13 +493,13 @@ mod tests {
 
     #[test]
     fn several_special_days_on_one_date_add_up_and_none_at_all_is_closed() {
-        let day: &[(&str, bool)] = &[("2026-04-27", false)];
+        let day: Dates<'_> = &[("2026-04-27", false)];
         let always = [window(EVERY_DAY, "00:00", "24:00")];
         let (morning, evening) = (
             [window(EVERY_DAY, "08:00", "09:00")],
             [window(EVERY_DAY, "20:00", "21:00")],
         );
-        let rows: [(&[(&[(&str, bool)], &[Window])], [bool; 3]); 4] = [
+        let rows: [(&[SpecialDay<'_>], [bool; 3]); 4] = [
             (&[(day, &morning), (day, &evening)], [true, false, true]),
             (&[(day, &[]), (day, &evening)], [false, false, true]),
             (&[(day, &[])], [false, false, false]),

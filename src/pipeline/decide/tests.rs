@@ -871,6 +871,48 @@ fn windows_end_to_the_second_in_the_time_of_the_site() {
     }
 }
 
+#[test]
+fn a_holiday_closes_where_the_site_observes_its_calendar() {
+    let special = map([("CalendarId", s("nl"))]);
+    let world = |observed: Value, recurring: bool, day: &str| {
+        World::new()
+            .site([("HolidayCalendars", observed)])
+            .with(item(
+                "CAL#nl",
+                &format!("DAY#{day}"),
+                [("Recurring", Value::Bool(recurring))],
+            ))
+            .with(item(
+                "SCHED#day",
+                "CONFIG",
+                [
+                    ("Windows", list([window([1], "08:00", "18:00")])),
+                    ("SpecialDays", list([special.clone()])),
+                ],
+            ))
+            .profile(
+                "staff",
+                [map([("AreaId", s("in")), ("ScheduleId", s("day"))])],
+            )
+    };
+    let rows = [
+        (
+            world(list([s("nl")]), false, "2026-03-02"),
+            Reason::NotPermittedAtThisTime,
+        ),
+        (
+            world(list([s("be"), s("nl")]), true, "2020-03-02"),
+            Reason::NotPermittedAtThisTime,
+        ),
+        (world(list([s("nl")]), false, "2020-03-02"), Reason::Granted),
+        (world(list([s("nl")]), false, "2026-03-03"), Reason::Granted),
+        (world(list([s("be")]), false, "2026-03-02"), Reason::Granted),
+    ];
+    for (world, reason) in rows {
+        check(&world, &swipe(), reason);
+    }
+}
+
 // === order ===
 
 #[test]
