@@ -5,5 +5,11 @@ pub mod cards;
 pub mod change;
 pub mod fields;
 pub mod profiles;
+pub mod read;
 pub mod rulebook;
 pub mod schedule;
+pub mod take;
+mod write;
+
+#[cfg(test)]
+pub mod fixtures;
