@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod aws;
+pub mod config;
+pub mod metrics;
 pub mod model;
 pub mod pipeline;
 pub mod ports;
