@@ -161,7 +161,7 @@ pub trait DecisionTable: Send + Sync + 'static {
     /// Stores decisions of at most one batch, no two with one key, and says which were not stored.
     fn put(
         &self,
-        decisions: &[Decision<'_>],
+        decisions: &[&Decision<'_>],
     ) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
 
     /// What is stored for the swipes of these decisions (at most one batch), in their order.

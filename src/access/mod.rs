@@ -1,1 +1,9 @@
 //! What is known about cards, doors and rules, and how it stays fresh.
+
+pub mod cache;
+pub mod cards;
+pub mod change;
+pub mod fields;
+pub mod profiles;
+pub mod rulebook;
+pub mod schedule;

@@ -19,12 +19,13 @@ pub const DEAD_LETTER_DATA_MAX: usize = 720 * 1024;
 pub fn event(out: &mut Vec<u8>, decision: &Decision<'_>) {
     let Decision {
         swipe,
-        verdict,
+        answer,
         direction,
-        decided_at_ms,
         actuate,
         source,
+        repeat: _,
     } = decision;
+    let verdict = &answer.verdict;
     let (device, seq) = (swipe.device_id.as_bytes(), swipe.device_seq);
     out.extend_from_slice(b"{\"v\":1,\"decision_id\":\"");
     out.extend_from_slice(device);
