@@ -511,4 +511,6 @@ const fn reason(gap: Gap) -> RebuildReason {
 }
 
 #[cfg(test)]
+mod scripted;
+#[cfg(test)]
 mod tests;
