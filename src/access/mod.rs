@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod cards;
 pub mod change;
+pub mod feed;
 pub mod fields;
 pub mod profiles;
 pub mod read;

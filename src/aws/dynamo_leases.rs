@@ -9,7 +9,6 @@
 mod item;
 mod tables;
 
-
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
