@@ -5,6 +5,7 @@ pub mod admin;
 pub mod app;
 pub mod aws;
 pub mod config;
+pub mod lease;
 pub mod metrics;
 pub mod model;
 pub mod pipeline;

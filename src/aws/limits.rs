@@ -25,3 +25,13 @@ pub const BATCH_WRITE_ITEMS_MAX: usize = 25;
 
 /// Keys of one BatchGetItem call (DynamoDB API, BatchGetItem).
 pub const BATCH_GET_ITEMS_MAX: usize = 100;
+
+/// Records of one GetRecords reply (DynamoDB Streams API, GetRecords).
+pub const CHANGE_RECORDS_MAX: i32 = 1000;
+
+/// From this size on a GetRecords reply of DynamoDB Streams may have been cut: a reply holds at most 1 MB, and the
+/// record that did not fit has at most two images of 400 KB (DynamoDB Streams API, GetRecords; DynamoDB limits).
+pub const CHANGES_CUT_BYTES: i64 = 1_000_000 - 2 * 400_000;
+
+/// Shards of one DescribeStream reply (DynamoDB Streams API, DescribeStream).
+pub const DESCRIBE_STREAM_SHARDS_MAX: i32 = 100;
