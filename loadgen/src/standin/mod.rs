@@ -8,6 +8,8 @@ pub mod dynamo;
 pub mod http;
 pub mod kinesis;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::{net::Ipv4Addr, sync::Arc};
 

@@ -10,13 +10,16 @@
 //! test script what goes wrong. Payloads are never decoded: base64 comes in and goes out, and a record is rendered
 //! once, when it is put, so that a read hands out slices. Fan-out is absent and is answered as an unknown operation.
 
+mod descriptions;
 pub mod faults;
 pub mod iterator;
 pub mod limits;
 pub mod listing;
 pub mod operations;
 pub mod pages;
+pub mod puts;
 pub mod refusal;
+pub mod requests;
 pub mod reshard;
 pub mod sequence;
 pub mod shard;

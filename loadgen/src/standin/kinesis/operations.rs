@@ -1,16 +1,18 @@
 //! Requests as the service spells them, into calls on the store, and back.
 
 use bytes::Bytes;
-use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
+    descriptions::{shard_json, summary},
     faults::Fault,
     iterator::Start,
     listing::{self, Filter, NextToken},
-    pages::{self, parse_hash},
+    pages,
+    puts::{self, parse_hash},
     refusal::{Refusal, RefusalKind},
-    shard::{Shard, shard_id, shard_index},
+    requests::{Fields, fields, required, to_ms},
+    shard::shard_index,
     store::Store,
     stream::{DEFAULT_RECORD_BYTES, MAX_RECORD_BYTES, ON_DEMAND_SHARDS, Plan, Stream},
 };
@@ -31,87 +33,6 @@ impl Reply {
     }
 }
 
-/// The stream that a request is about, by name or by resource name.
-#[derive(Deserialize)]
-pub struct Target {
-    /// Its name.
-    #[serde(rename = "StreamName")]
-    pub name: Option<String>,
-    /// Its resource name.
-    #[serde(rename = "StreamARN")]
-    pub arn: Option<String>,
-}
-
-impl Target {
-    /// The stream's name.
-    ///
-    /// # Errors
-    /// `InvalidArgument` when the request names none.
-    pub fn stream(&self) -> Result<&str, Refusal> {
-        let of_arn = || {
-            self.arn
-                .as_deref()
-                .and_then(|arn| arn.split_once(":stream/"))
-                .map(|(_, name)| name)
-        };
-        self.name
-            .as_deref()
-            .or_else(of_arn)
-            .ok_or_else(|| Refusal::invalid("Either StreamName or StreamARN must be provided."))
-    }
-}
-
-/// Every other field that a small request can have.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Fields {
-    #[serde(flatten)]
-    target: Target,
-    shard_count: Option<u32>,
-    stream_mode_details: Option<Mode>,
-    max_record_size_in_ki_b: Option<u32>,
-    record_distribution_strategy: Option<String>,
-    shard_id: Option<String>,
-    shard_iterator_type: Option<String>,
-    starting_sequence_number: Option<String>,
-    timestamp: Option<f64>,
-    shard_to_split: Option<String>,
-    new_starting_hash_key: Option<String>,
-    shard_to_merge: Option<String>,
-    adjacent_shard_to_merge: Option<String>,
-    target_shard_count: Option<u32>,
-    retention_period_hours: Option<u32>,
-    next_token: Option<String>,
-    exclusive_start_shard_id: Option<String>,
-    exclusive_start_stream_name: Option<String>,
-    max_results: Option<usize>,
-    limit: Option<usize>,
-    shard_filter: Option<RawFilter>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Mode {
-    stream_mode: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawFilter {
-    r#type: String,
-    shard_id: Option<String>,
-    timestamp: Option<f64>,
-}
-
-/// Reads a request.
-///
-/// # Errors
-/// `Serialization` when it has another shape.
-pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::new(RefusalKind::Serialization, error.to_string()))
-}
-
 /// Answers `operation`; `fault` is what a script wants of this call, as far as the store plays it.
 ///
 /// # Errors
@@ -124,8 +45,8 @@ pub fn answer(
     now_ms: u64,
 ) -> Result<Reply, Refusal> {
     match operation {
-        "PutRecords" => return pages::put_records(store, body, fault, now_ms),
-        "PutRecord" => return pages::put_record(store, body, now_ms),
+        "PutRecords" => return puts::put_records(store, body, fault, now_ms),
+        "PutRecord" => return puts::put_record(store, body, now_ms),
         "GetRecords" => return pages::get_records(store, body, fault, now_ms),
         _ => {}
     }
@@ -158,21 +79,6 @@ pub fn answer(
         Reply::default()
     } else {
         Reply::one(value.to_string())
-    })
-}
-
-fn fields<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    parse(if body.is_empty() { b"{}" } else { body })
-}
-
-/// Unix epoch ms of a timestamp in seconds, to the nearest ms.
-fn to_ms(seconds: f64) -> u64 {
-    (seconds * 1000.0).round() as u64
-}
-
-fn required<'a>(value: &'a Option<String>, name: &str) -> Result<&'a str, Refusal> {
-    value.as_deref().ok_or_else(|| {
-        Refusal::validation(format!("1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"))
     })
 }
 
@@ -432,38 +338,4 @@ fn record_bytes(kib: u32) -> Result<u32, Refusal> {
         ));
     }
     Ok(kib << 10)
-}
-
-fn summary(stream: &Stream) -> Value {
-    json!({
-        "StreamName": stream.name,
-        "StreamARN": stream.arn,
-        "StreamStatus": "ACTIVE",
-        "StreamModeDetails": { "StreamMode": if stream.plan.is_on_demand { "ON_DEMAND" } else { "PROVISIONED" } },
-        "RetentionPeriodHours": stream.retention_hours,
-        "StreamCreationTimestamp": stream.created_ms as f64 / 1000.0,
-        "EnhancedMonitoring": [{ "ShardLevelMetrics": [] }],
-        "EncryptionType": "NONE",
-    })
-}
-
-fn shard_json(stream: &Stream, shard: &Shard) -> Value {
-    let mut range =
-        json!({ "StartingSequenceNumber": stream.sequence(shard, shard.start).as_str() });
-    if let Some(end) = shard.end {
-        range["EndingSequenceNumber"] = stream.sequence(shard, end).as_str().into();
-    }
-    let mut value = json!({
-        "ShardId": shard.id(),
-        "HashKeyRange": {
-            "StartingHashKey": shard.first_hash.to_string(),
-            "EndingHashKey": shard.last_hash.to_string(),
-        },
-        "SequenceNumberRange": range,
-    });
-    let names = ["ParentShardId", "AdjacentParentShardId"];
-    for (name, parent) in names.into_iter().zip(&shard.parents) {
-        value[name] = shard_id(*parent).into();
-    }
-    value
 }

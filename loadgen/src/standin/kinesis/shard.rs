@@ -276,9 +276,12 @@ fn render(json: &mut Vec<u8>, sequence: &Sequence, arrival_ms: u64, data: &str, 
     json.extend_from_slice(sequence.as_bytes());
     json.extend_from_slice(br#"","Data":""#);
     json.extend_from_slice(data.as_bytes());
-    json.extend_from_slice(br#"","PartitionKey":"#);
+    json.push(b'"');
     // Writing to a vector does not fail.
-    serde_json::to_writer(&mut *json, key).ok();
+    if !key.is_empty() {
+        json.extend_from_slice(br#","PartitionKey":"#);
+        serde_json::to_writer(&mut *json, key).ok();
+    }
     write!(
         json,
         r#","ApproximateArrivalTimestamp":{}.{:03}}}"#,

@@ -9,13 +9,10 @@ use std::{
     },
 };
 
-use bytes::Bytes;
-
 use super::{
     iterator::{Iterator as ShardIterator, Start},
     limits::{ReadLimit, WriteLimit},
     refusal::{Refusal, RefusalKind},
-    shard::{PAGE_RECORDS, Shard, shard_id},
     stream::{Entry, MAX_SHARDS, Outcome, Plan, Stream},
 };
 
@@ -46,36 +43,10 @@ impl Default for Options {
     }
 }
 
-/// A page of GetRecords.
-#[derive(Debug)]
-pub struct Page {
-    /// Slices of rendered records; a comma belongs between two of them.
-    pub parts: Vec<Bytes>,
-    /// Records on the page.
-    pub records: usize,
-    /// Where to go on; nothing at the end of a closed shard.
-    pub next: Option<String>,
-    /// How long the first unread record has been there; 0 at the tip.
-    pub millis_behind: u64,
-    /// At the end of a closed shard: what came from it.
-    pub children: Vec<Child>,
-}
-
-/// A shard that came from the one that ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Child {
-    /// Its name.
-    pub id: String,
-    /// The names of all its parents.
-    pub parents: Vec<String>,
-    /// Least and greatest hash key.
-    pub hashes: (u128, u128),
-}
-
 /// All streams.
 #[derive(Debug)]
 pub struct Store {
-    options: Options,
+    pub(super) options: Options,
     streams: RwLock<BTreeMap<String, Arc<Mutex<Stream>>>>,
     incarnations: AtomicU64,
 }
@@ -196,6 +167,9 @@ impl Store {
                     at + 1
                 )));
             }
+            if !stream.plan.is_auto_distributed && entries.iter().any(|entry| entry.key.is_empty()) {
+                return Err(Refusal::validation("PartitionKey must be given for every record of this stream."));
+            }
             stream.sweep(self.retention_ms(stream), now_ms);
             Ok(stream.put(entries, fails, self.options.write_limit.as_ref(), now_ms))
         })
@@ -222,70 +196,6 @@ impl Store {
                 issued_ms: now_ms,
             };
             Ok(iterator.encode())
-        })
-    }
-
-    /// The next page of up to `limit` records (at most [`PAGE_RECORDS`]). With `hides` the page is empty and the
-    /// position stays, as the service does now and then.
-    ///
-    /// # Errors
-    /// `InvalidArgument`, `ExpiredIterator`, `ResourceNotFound`, `ProvisionedThroughputExceeded`.
-    pub fn get_records(
-        &self,
-        iterator: &str,
-        limit: usize,
-        hides: bool,
-        now_ms: u64,
-    ) -> Result<Page, Refusal> {
-        let mut iterator = ShardIterator::decode(iterator)?;
-        iterator.check_age(self.options.iterator_ttl_ms, now_ms)?;
-        let name = iterator.stream.clone();
-        self.with(&name, |stream| {
-            if stream.incarnation != iterator.incarnation {
-                return Err(Refusal::no_stream(&name));
-            }
-            let horizon_ms = now_ms.saturating_sub(self.retention_ms(stream));
-            let throttled = stream.rate_exceeded(iterator.shard);
-            let Some(shard) = stream.shard_at_mut(iterator.shard) else {
-                return Err(Refusal::no_shard(&name, &shard_id(iterator.shard)));
-            };
-            if let Some(limit) = &self.options.read_limit
-                && !shard.reads.admit(limit, now_ms)
-            {
-                return Err(Refusal::new(
-                    RefusalKind::ProvisionedThroughputExceeded,
-                    throttled,
-                ));
-            }
-            shard.expire(horizon_ms);
-            let found = shard.read(
-                iterator.position,
-                if hides { 0 } else { limit.min(PAGE_RECORDS) },
-            );
-            if let Some(limit) = &self.options.read_limit {
-                shard.reads.charge(limit, found.payload, now_ms);
-            }
-            let is_end = !shard.is_open() && found.left_since_ms.is_none();
-            let children = if is_end {
-                shard.children.clone()
-            } else {
-                Vec::new()
-            };
-            iterator.position = found.next;
-            iterator.issued_ms = now_ms;
-            Ok(Page {
-                parts: found.parts,
-                records: found.records,
-                next: (!is_end).then(|| iterator.encode()),
-                millis_behind: found
-                    .left_since_ms
-                    .map_or(0, |since| now_ms.saturating_sub(since)),
-                children: children
-                    .iter()
-                    .filter_map(|index| stream.shard_at(*index))
-                    .map(child)
-                    .collect(),
-            })
         })
     }
 
@@ -317,13 +227,5 @@ impl Store {
             self.options.region,
             super::stream::ACCOUNT
         )
-    }
-}
-
-fn child(shard: &Shard) -> Child {
-    Child {
-        id: shard.id(),
-        parents: shard.parents.iter().map(|index| shard_id(*index)).collect(),
-        hashes: (shard.first_hash, shard.last_hash),
     }
 }

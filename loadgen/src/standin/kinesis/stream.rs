@@ -37,9 +37,9 @@ pub const MAX_RECORD_BYTES: u32 = 10 << 20;
 /// A record that is to be put.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    /// The payload, base64 with padding; must have passed [`super::pages::decoded_len`].
+    /// The payload, base64 with padding; must have passed [`super::puts::decoded_len`].
     pub data: &'a str,
-    /// The partition key.
+    /// The partition key; empty when there is none.
     pub key: &'a str,
     /// Where it goes: [`hash_key`] of the partition key, or the explicit hash key.
     pub hash: u128,

@@ -867,6 +867,35 @@ fn scripted_faults_refuse_entries_and_hide_records() {
 }
 
 #[test]
+fn a_stream_that_distributes_by_itself_spreads_one_key_over_all_shards() {
+    let store = store(1, Options::default());
+    let auto =
+        json!({ "StreamName": "auto", "ShardCount": 3, "RecordDistributionStrategy": "AUTO" });
+    call_at(&store, "CreateStream", &auto, NOW).expect("created");
+    let records = vec![
+        json!({ "Data": "" }),
+        json!({ "Data": "", "PartitionKey": "k" }),
+        json!({ "Data": "", "PartitionKey": "k" }),
+    ];
+    let put = |stream: &str| {
+        call_at(
+            &store,
+            "PutRecords",
+            &json!({ "StreamName": stream, "Records": records }),
+            NOW,
+        )
+    };
+    let answer = put("auto").expect("put");
+    let mut found: Vec<_> = (0..3)
+        .map(|at| text(&answer["Records"][at]["ShardId"]))
+        .collect();
+    found.sort();
+    found.dedup();
+    assert_eq!(found.len(), 3);
+    refused(put(STREAM), RefusalKind::Validation);
+}
+
+#[test]
 fn streams_are_described_listed_and_refused_as_the_service_does() {
     let store = store(3, Options::default());
     refused(
