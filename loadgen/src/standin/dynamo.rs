@@ -168,6 +168,34 @@ mod tests {
         fs::remove_dir_all(&root).expect("removed");
     }
 
+    /// What dynoxide asks at every write to a table with a stream, and at every read of the stream.
+    #[test]
+    fn a_stream_is_never_scanned_to_find_a_number() {
+        let database = Database::create().expect("a database");
+        let second =
+            Connection::open(database.directory.0.join("dynamodb.sqlite")).expect("opened");
+        let check = |query: &str, expected: &str| {
+            let mut statement = second
+                .prepare(&format!("EXPLAIN QUERY PLAN {query}"))
+                .expect("prepared");
+            let steps = statement
+                .query_map([], |row| row.get::<_, String>(3))
+                .expect("explained");
+            let steps: Vec<String> = steps.map(|step| step.expect("a step")).collect();
+            assert_eq!(steps, [expected]);
+        };
+        // The greatest number is the last entry of the index.
+        check(
+            "SELECT COALESCE(MAX(CAST(sequence_number AS INTEGER)), 0) + 1 FROM _stream_records WHERE table_name = 't'",
+            "SEARCH _stream_records USING COVERING INDEX stream_records_by_number (table_name=?)",
+        );
+        check(
+            "SELECT event_name FROM _stream_records WHERE table_name = 't' AND shard_id = 's' AND
+             CAST(sequence_number AS INTEGER) > 7 ORDER BY CAST(sequence_number AS INTEGER) LIMIT 9",
+            "SEARCH _stream_records USING INDEX stream_records_by_number (table_name=? AND <expr>>?)",
+        );
+    }
+
     #[test]
     fn the_database_is_gone_when_it_is_dropped() {
         let database = Database::create().expect("a database");

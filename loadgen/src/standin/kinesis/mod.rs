@@ -23,8 +23,10 @@ pub mod requests;
 pub mod reshard;
 pub mod sequence;
 pub mod shard;
+mod shard_calls;
 pub mod store;
 pub mod stream;
+mod stream_calls;
 
 #[cfg(test)]
 mod tests;
