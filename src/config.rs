@@ -1,16 +1,22 @@
 //! What an operator may set: the TOML file, the `SWIPED_SECTION__KEY` variables over it, and every problem at once.
 //!
-//! Defaults, ranges and alphabets stand in the `read` function of each section and nowhere else; `config/swiped.toml`
+//! Keys, types, ranges and defaults stand in `read.rs` and nowhere else; `config/swiped.toml`
 //! shows them to people and a test holds the two together. What is checked here is what can be checked without asking
 //! AWS. The loops never see this module: the shell hands each the few values it needs.
 
+mod check;
 mod document;
+mod names;
+mod problem;
+mod read;
+mod section;
+mod spelling;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use document::{Document, Section};
+use document::Document;
 
-pub use document::Problem;
+pub use problem::Problem;
 
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,240 +252,13 @@ impl Config {
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<Problem>> {
         let mut document = Document::parse(file, text, env);
-        let config = Self {
-            aws: Aws::read(&mut document),
-            swipes: Swipes::read(&mut document),
-            leases: Leases::read(&mut document),
-            access: Access::read(&mut document),
-            decisions: Decisions::read(&mut document),
-            rejects: Rejects::read(&mut document.section("rejects")),
-            policy: Policy::read(&mut document.section("policy")),
-            admin: Admin::read(&mut document.section("admin")),
-            shutdown: Shutdown {
-                grace: millis(
-                    &mut document.section("shutdown"),
-                    "grace_ms",
-                    20_000,
-                    100,
-                    600_000,
-                ),
-            },
-            log: Log::read(&mut document.section("log")),
-        };
+        let config = Self::read(&mut document);
         config.check_together(&mut document);
         let problems = document.finish();
         if problems.is_empty() {
             Ok(config)
         } else {
             Err(problems)
-        }
-    }
-
-    /// What no key can say alone.
-    fn check_together(&self, document: &mut Document<'_>) {
-        require(document, "swipes.stream", "the stream to read");
-        require(
-            document,
-            "leases.table",
-            "the table that says who reads which shard",
-        );
-        require(document, "access.table", "the table of cards and doors");
-        if !document.has("decisions.stream") && !document.has("decisions.table") {
-            document.missing(
-                "decisions",
-                "a stream, a table or both, or no answer would be stored",
-            );
-        }
-        let least = self.leases.heartbeat * 2 + Duration::from_millis(500);
-        if self.leases.failover < least {
-            let message = format!(
-                "expects at least 2 * heartbeat_ms + 500 = {}, is {}: one late heartbeat must not cost a lease",
-                least.as_millis(),
-                self.leases.failover.as_millis()
-            );
-            document.blame("leases.failover_ms", &message);
-        }
-        let workers = format!("{}-workers", self.leases.table);
-        let streams = [
-            ("swipes.stream", Some(&self.swipes.stream)),
-            ("decisions.stream", self.decisions.stream.as_ref()),
-            ("rejects.stream", self.rejects.stream.as_ref()),
-        ];
-        let tables = [
-            ("leases.table", Some(&self.leases.table)),
-            ("the worker table of leases.table", Some(&workers)),
-            ("access.table", Some(&self.access.table)),
-            ("decisions.table", self.decisions.table.as_ref()),
-        ];
-        apart(document, &streams);
-        apart(document, &tables);
-    }
-}
-
-impl Aws {
-    fn read(document: &mut Document<'_>) -> Self {
-        let mut aws = document.section("aws");
-        let region = aws.text("region", region);
-        let endpoint_url = aws.text("endpoint_url", url);
-        let mut each = document.section("aws.endpoints");
-        let endpoints = Endpoints {
-            kinesis: each.text("kinesis", url),
-            dynamodb: each.text("dynamodb", url),
-            dynamodbstreams: each.text("dynamodbstreams", url),
-        };
-        Self {
-            region,
-            endpoint_url,
-            endpoints,
-        }
-    }
-}
-
-impl Swipes {
-    fn read(document: &mut Document<'_>) -> Self {
-        let mut swipes = document.section("swipes");
-        let read = Self {
-            stream: swipes.text("stream", stream_name).unwrap_or_default(),
-            application: swipes
-                .text("application", stream_name)
-                .unwrap_or_else(|| "swiped".to_owned()),
-            retrieval: swipes.word(
-                "retrieval",
-                &[
-                    ("auto", Retrieval::Auto),
-                    ("polling", Retrieval::Polling),
-                    ("fan_out", Retrieval::FanOut),
-                ],
-            ),
-            start: swipes.text("start", start).unwrap_or(Start::TrimHorizon),
-            poll: millis(&mut swipes, "poll_ms", 250, 10, 60_000),
-        };
-        if read.retrieval == Retrieval::FanOut {
-            document.blame(
-                "swipes.retrieval",
-                "\"fan_out\" is not built yet, use \"polling\" or \"auto\"",
-            );
-        }
-        read
-    }
-}
-
-impl Leases {
-    fn read(document: &mut Document<'_>) -> Self {
-        let mut leases = document.section("leases");
-        Self {
-            table: leases.text("table", lease_table_name).unwrap_or_default(),
-            worker_id: leases.text("worker_id", worker_id),
-            heartbeat: millis(&mut leases, "heartbeat_ms", 1000, 50, 60_000),
-            failover: millis(&mut leases, "failover_ms", 3000, 600, 600_000),
-            checkpoint: millis(&mut leases, "checkpoint_ms", 5000, 50, 600_000),
-            shard_sync: millis(&mut leases, "shard_sync_ms", 30_000, 100, 3_600_000),
-        }
-    }
-}
-
-impl Access {
-    fn read(document: &mut Document<'_>) -> Self {
-        let mut access = document.section("access");
-        let read = Self {
-            table: access.text("table", table_name).unwrap_or_default(),
-            changes: access.word(
-                "changes",
-                &[
-                    ("dynamodb_streams", Changes::DynamodbStreams),
-                    ("kinesis", Changes::Kinesis),
-                ],
-            ),
-            segments: count(&mut access, "segments", 8, 1, 256),
-            poll: millis(&mut access, "poll_ms", 250, 10, 60_000),
-        };
-        if read.changes == Changes::Kinesis {
-            document.blame(
-                "access.changes",
-                "\"kinesis\" is not built yet, use \"dynamodb_streams\"",
-            );
-        }
-        read
-    }
-}
-
-impl Decisions {
-    fn read(document: &mut Document<'_>) -> Self {
-        let mut decisions = document.section("decisions");
-        let read = Self {
-            stream: decisions.text("stream", stream_name),
-            table: decisions.text("table", table_name),
-            aggregate: decisions.flag("aggregate", false),
-            standards: decisions.flag("standards", false),
-            ttl_days: count(&mut decisions, "ttl_days", 90, 1, 36_500),
-        };
-        for (key, set) in [
-            ("decisions.aggregate", read.aggregate),
-            ("decisions.standards", read.standards),
-        ] {
-            if set {
-                document.blame(key, "is not built yet, use false");
-            }
-        }
-        read
-    }
-}
-
-impl Rejects {
-    fn read(rejects: &mut Section<'_, '_>) -> Self {
-        Self {
-            stream: rejects.text("stream", stream_name),
-            on_reject: rejects.word(
-                "on_reject",
-                &[("stop", OnReject::Stop), ("skip", OnReject::Skip)],
-            ),
-        }
-    }
-}
-
-/// One day in milliseconds.
-const DAY_MS: i64 = 86_400_000;
-
-impl Policy {
-    fn read(policy: &mut Section<'_, '_>) -> Self {
-        Self {
-            max_card_staleness_ms: policy.whole("max_card_staleness_ms", 60_000, 1000..=DAY_MS),
-            max_clock_skew_ms: policy.whole("max_clock_skew_ms", 30_000, 0..=DAY_MS),
-            // A year: Kinesis keeps nothing longer.
-            max_swipe_age_ms: policy.whole("max_swipe_age_ms", DAY_MS, 1000..=366 * DAY_MS),
-            actuate_within_ms: policy.whole("actuate_within_ms", 2000, 0..=DAY_MS),
-            require_known_devices: policy.flag("require_known_devices", false),
-        }
-    }
-}
-
-impl Admin {
-    fn read(admin: &mut Section<'_, '_>) -> Self {
-        let default = SocketAddr::from(([127, 0, 0, 1], 9464));
-        let parse = |text: &str| {
-            text.parse()
-                .map_err(|_| "an address and port such as \"127.0.0.1:9464\"".to_owned())
-        };
-        Self {
-            listen: admin.text("listen", parse).unwrap_or(default),
-        }
-    }
-}
-
-impl Log {
-    fn read(log: &mut Section<'_, '_>) -> Self {
-        Self {
-            format: log.word(
-                "format",
-                &[
-                    ("auto", LogFormat::Auto),
-                    ("text", LogFormat::Text),
-                    ("json", LogFormat::Json),
-                ],
-            ),
-            filter: log
-                .text("filter", log_filter)
-                .unwrap_or_else(|| "info".to_owned()),
         }
     }
 }
@@ -494,100 +273,368 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-fn require(document: &mut Document<'_>, key: &str, meaning: &str) {
-    if !document.has(key) {
-        document.missing(key, meaning);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Notes each name that was given twice.
-fn apart(document: &mut Document<'_>, names: &[(&str, Option<&String>)]) {
-    for (index, (key, name)) in names.iter().enumerate() {
-        let same = |(_, other): &&(&str, Option<&String>)| {
-            other == name && name.is_some_and(|name| !name.is_empty())
-        };
-        if let Some((other, _)) = names[..index].iter().find(same) {
-            document.blame(key, &format!("is the same as {other}, each needs its own"));
+    const LEAST: &str = "[swipes]
+stream = \"swipes\"
+[leases]
+table = \"swiped-leases\"
+[access]
+table = \"access\"
+[decisions]
+stream = \"swipe-decisions\"
+";
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        Config::parse("f.toml", text, env(variables)).map_err(|problems| {
+            let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+            lines.join("\n")
+        })
+    }
+
+    /// The problems of the least configuration with `more` after it.
+    #[track_caller]
+    fn check(more: &str, expected: &[&str]) {
+        let text = format!("{LEAST}{more}");
+        assert_eq!(
+            parse(&text, &[]).expect_err("a problem"),
+            expected.join("\n"),
+            "in\n{more}"
+        );
+    }
+
+    #[track_caller]
+    fn check_env(name: &str, value: &str, expected: &str) {
+        assert_eq!(
+            parse(LEAST, &[(name, value)]).expect_err("a problem"),
+            expected
+        );
+    }
+
+    fn least() -> Config {
+        parse(LEAST, &[]).expect("the least configuration is enough")
+    }
+
+    #[test]
+    fn the_file_shown_to_people_has_every_key_with_its_default() {
+        let text = include_str!("../config/swiped.toml");
+        let shown = parse(text, &[]).expect("config/swiped.toml is valid");
+        let mut expected = least();
+        expected.decisions.table = Some("swipe-decisions".to_owned());
+        expected.rejects.stream = Some("swipe-rejects".to_owned());
+        expected.aws.region = Some("eu-west-1".to_owned());
+        assert_eq!(shown, expected);
+        let mut document = Document::parse("swiped.toml", text, env(&[]));
+        Config::read(&mut document);
+        assert_eq!(
+            document.unset(),
+            Vec::<String>::new(),
+            "keys that config/swiped.toml does not show"
+        );
+    }
+
+    #[test]
+    fn every_key_shown_to_people_has_a_comment() {
+        let text = include_str!("../config/swiped.toml");
+        let lines: Vec<_> = text.lines().collect();
+        for (above, line) in lines.iter().zip(&lines[1..]) {
+            if line.contains(" = ") && !line.starts_with('#') {
+                assert!(above.starts_with("# "), "no comment above {line}");
+            }
         }
     }
-}
 
-fn millis(
-    section: &mut Section<'_, '_>,
-    key: &str,
-    default: i64,
-    least: i64,
-    most: i64,
-) -> Duration {
-    Duration::from_millis(section.whole(key, default, least..=most).unsigned_abs())
-}
-
-fn count(section: &mut Section<'_, '_>, key: &str, default: u32, least: u32, most: u32) -> u32 {
-    let value = section.whole(key, default.into(), least.into()..=most.into());
-    u32::try_from(value).unwrap_or(default)
-}
-
-fn start(text: &str) -> Result<Start, String> {
-    match text {
-        "trim_horizon" => Ok(Start::TrimHorizon),
-        "latest" => Ok(Start::Latest),
-        instant => instant.parse::<jiff::Timestamp>().map(|at| Start::At(at.as_millisecond())).map_err(|_| {
-            "\"trim_horizon\", \"latest\" or an RFC 3339 instant such as \"2026-03-01T06:00:00Z\"".to_owned()
-        }),
+    #[test]
+    fn the_local_file_is_valid() {
+        let local =
+            parse(include_str!("../config/local.toml"), &[]).expect("config/local.toml is valid");
+        assert_eq!(
+            local.aws.endpoints.kinesis.as_deref(),
+            Some("http://127.0.0.1:4567")
+        );
     }
-}
 
-/// CreateStream: 1–128 of `a-zA-Z0-9_.-`; consumer names are the same.
-fn stream_name(text: &str) -> Result<String, String> {
-    named(text, "_.-", 1, 128)
-}
-
-/// CreateTable: 3–255 of `a-zA-Z0-9_.-`.
-fn table_name(text: &str) -> Result<String, String> {
-    named(text, "_.-", 3, 255)
-}
-
-/// A table name that leaves room for the suffix `-workers`.
-fn lease_table_name(text: &str) -> Result<String, String> {
-    named(text, "_.-", 3, 255 - "-workers".len())
-}
-
-fn worker_id(text: &str) -> Result<String, String> {
-    named(text, "_.:-", 1, 128)
-}
-
-fn region(text: &str) -> Result<String, String> {
-    named(text, "-", 1, 63)
-}
-
-fn named(text: &str, marks: &str, least: usize, most: usize) -> Result<String, String> {
-    let fits = (least..=most).contains(&text.len());
-    if fits
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
-    {
-        return Ok(text.to_owned());
+    #[test]
+    fn an_empty_file_names_everything_that_is_required() {
+        assert_eq!(
+            parse("", &[]).expect_err("nothing is configured"),
+            "f.toml: swipes.stream: is required: the stream to read
+f.toml: leases.table: is required: the table that says who reads which shard
+f.toml: access.table: is required: the table of cards and doors
+f.toml: decisions: is required: a stream, a table or both, or no answer would be stored"
+        );
     }
-    Err(format!("{least} to {most} letters of A-Za-z0-9{marks}"))
-}
 
-fn url(text: &str) -> Result<String, String> {
-    let parsed = text.parse::<hyper::Uri>().ok();
-    let known = parsed.is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.host().is_some_and(|host| !host.is_empty())
-    });
-    if known {
-        Ok(text.to_owned())
-    } else {
-        Err("a URL such as \"http://127.0.0.1:4566\"".to_owned())
+    #[test]
+    fn a_wrong_value_is_named_with_its_place() {
+        check(
+            "[policy]\nmax_clock_skew_ms = -1\n",
+            &["f.toml:10:21: policy.max_clock_skew_ms: expects 0 to 86400000, is -1"],
+        );
+        check(
+            "aggregate = \"yes\"\n",
+            &["f.toml:9:13: decisions.aggregate: expects true or false, is a string"],
+        );
+        check(
+            "ttl_days = 1.5\n",
+            &["f.toml:9:12: decisions.ttl_days: expects a whole number, is a fraction"],
+        );
+        check(
+            "table = [\"a\"]\n",
+            &["f.toml:9:9: decisions.table: expects a string, is a list"],
+        );
+        check(
+            "table = \"a b\"\n",
+            &["f.toml:9:9: decisions.table: expects 3 to 255 letters of A-Za-z0-9_.-, is \"a b\""],
+        );
+        check(
+            "[aws]\nendpoint_url = \"localhost:4566\"\n",
+            &[
+                "f.toml:10:16: aws.endpoint_url: expects a URL such as \"http://127.0.0.1:4566\", is \"localhost:4566\"",
+            ],
+        );
+        check(
+            "[admin]\nlisten = \":9464\"\n",
+            &[
+                "f.toml:10:10: admin.listen: expects an address and port such as \"127.0.0.1:9464\", is \":9464\"",
+            ],
+        );
+        check(
+            "[log]\nformat = \"xml\"\nfilter = \"info,a=loud\"\n",
+            &[
+                "f.toml:10:10: log.format: expects one of \"auto\", \"text\", \"json\", is \"xml\"",
+                "f.toml:11:10: log.filter: expects a filter such as \"info,swiped::lease=debug\", is \"info,a=loud\"",
+            ],
+        );
     }
-}
 
-fn log_filter(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("a filter such as \"info,swiped::lease=debug\"".to_owned()),
+    #[test]
+    fn an_unknown_key_or_section_is_named_with_what_may_be_meant() {
+        check(
+            "tabel = \"x\"\n",
+            &["f.toml:9:9: decisions.tabel: unknown key, did you mean decisions.table?"],
+        );
+        check(
+            "poll_ms = 100\n",
+            &["f.toml:9:11: decisions.poll_ms: unknown key, did you mean access.poll_ms?"],
+        );
+        check("zebra = 1\n", &["f.toml:9:9: decisions.zebra: unknown key"]);
+        check(
+            "[police]\nmax_clock_skew_ms = 1\n",
+            &["f.toml:9:2: police: unknown section, did you mean policy?"],
+        );
+        check(
+            "[aws.endpoint]\nkinesis = \"x\"\n",
+            &["f.toml:9:6: aws.endpoint: unknown section, did you mean aws.endpoints?"],
+        );
+    }
+
+    #[test]
+    fn a_table_for_a_value_and_a_value_for_a_table_are_told_apart() {
+        check(
+            "table.name = \"x\"\n",
+            &["f.toml:9:1: decisions.table: expects a value, is a table"],
+        );
+        let text = format!("policy = 3\n{LEAST}");
+        assert_eq!(
+            parse(&text, &[]).expect_err("policy is a table"),
+            "f.toml:1:10: policy: expects a table, is a whole number"
+        );
+        let text = format!("\"swipes.poll_ms\" = 100\n{LEAST}");
+        let error = parse(&text, &[]).expect_err("a quoted dot is no path");
+        assert!(
+            error.starts_with("f.toml:1:20: \"swipes.poll_ms\": unknown key"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_keys_cannot_say_alone_is_checked() {
+        check(
+            "[leases.x]\n[aws]\n",
+            &["f.toml:9:9: leases.x: unknown section"],
+        );
+        let late = LEAST.replace("swiped-leases\"", "swiped-leases\"\nheartbeat_ms = 2000");
+        assert_eq!(
+            parse(&late, &[]).expect_err("fails over too early"),
+            "f.toml: leases.failover_ms: expects at least 2 * heartbeat_ms + 500 = 4500, is 3000: \
+             one late heartbeat must not cost a lease"
+        );
+        check(
+            "table = \"access\"\n[rejects]\nstream = \"swipes\"\n",
+            &[
+                "f.toml:9:9: decisions.table: is the same as access.table, each needs its own",
+                "f.toml:11:10: rejects.stream: is the same as swipes.stream, each needs its own",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_said() {
+        check(
+            "aggregate = true\nstandards = true\n",
+            &[
+                "f.toml:9:13: decisions.aggregate: is not built yet, use false",
+                "f.toml:10:13: decisions.standards: is not built yet, use false",
+            ],
+        );
+        check_env(
+            "SWIPED_SWIPES__RETRIEVAL",
+            "fan_out",
+            "SWIPED_SWIPES__RETRIEVAL: swipes.retrieval: \"fan_out\" is not built yet, use \"polling\" or \"auto\"",
+        );
+        check_env(
+            "SWIPED_ACCESS__CHANGES",
+            "kinesis",
+            "SWIPED_ACCESS__CHANGES: access.changes: \"kinesis\" is not built yet, use \"dynamodb_streams\"",
+        );
+    }
+
+    #[test]
+    fn a_broken_file_says_all_that_is_broken_and_nothing_about_what_it_may_have_meant() {
+        let error =
+            parse("[swipes]\nstream = \n[leases\ntable = \"x\"\n", &[]).expect_err("not TOML");
+        let places: Vec<_> = error
+            .lines()
+            .map(|line| line.split(": ").next().unwrap_or(""))
+            .collect();
+        assert_eq!(places, ["f.toml:2:10", "f.toml:3:8"], "{error}");
+        assert!(
+            error.lines().all(|line| line.contains("not TOML")),
+            "{error}"
+        );
+        let twice = format!("{LEAST}stream = \"again\"\n");
+        let error = parse(&twice, &[]).expect_err("a key twice");
+        assert!(
+            error.starts_with("f.toml:9:1: not TOML: duplicate key"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn problems_of_every_section_come_at_once_in_the_order_of_the_file() {
+        let error = parse(
+            "[swipes]\nstart = \"yesterday\"\n[access]\nsegments = 0\n[zoo]\n",
+            &[("SWIPED_LOG__FORMAT", "xml")],
+        )
+        .expect_err("several");
+        let keys: Vec<_> = error
+            .lines()
+            .map(|line| line.split(": ").nth(1).unwrap_or(""))
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "swipes.start",
+                "access.segments",
+                "zoo",
+                "log.format",
+                "swipes.stream",
+                "leases.table",
+                "access.table",
+                "decisions"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_variable_overrides_the_file_and_its_key_gives_the_type() {
+        let config = parse(
+            LEAST,
+            &[
+                ("SWIPED_SWIPES__STREAM", "2026"),
+                ("SWIPED_SWIPES__POLL_MS", "500"),
+                ("SWIPED_LEASES__WORKER_ID", "\"worker-1\""),
+                ("SWIPED_POLICY__REQUIRE_KNOWN_DEVICES", "true"),
+                ("SWIPED_AWS__ENDPOINTS__KINESIS", "http://127.0.0.1:1"),
+                ("SWIPED_CONFIG", "not of that form"),
+                ("HOME", "/"),
+            ],
+        )
+        .expect("valid");
+        assert_eq!(config.swipes.stream, "2026");
+        assert_eq!(config.swipes.poll, Duration::from_millis(500));
+        assert_eq!(config.leases.worker_id.as_deref(), Some("worker-1"));
+        assert!(config.policy.require_known_devices);
+        assert_eq!(
+            config.aws.endpoints.kinesis.as_deref(),
+            Some("http://127.0.0.1:1")
+        );
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named() {
+        check_env(
+            "SWIPED_SWIPES__STREEM",
+            "x",
+            "SWIPED_SWIPES__STREEM: swipes.streem: unknown key, did you mean swipes.stream?",
+        );
+        check_env(
+            "SWIPED_NO__SUCH",
+            "x",
+            "SWIPED_NO__SUCH: no.such: unknown key",
+        );
+        check_env(
+            "SWIPED_SWIPES__POLL_MS",
+            "fast",
+            "SWIPED_SWIPES__POLL_MS: swipes.poll_ms: expects a whole number, is \"fast\"",
+        );
+    }
+
+    #[test]
+    fn an_empty_text_is_a_text_not_given() {
+        let config = parse(
+            LEAST,
+            &[("SWIPED_AWS__REGION", ""), ("SWIPED_SWIPES__START", "")],
+        )
+        .expect("valid");
+        assert_eq!(
+            (config.aws.region, config.swipes.start),
+            (None, Start::TrimHorizon)
+        );
+        let error = parse(LEAST, &[("SWIPED_SWIPES__STREAM", "")]).expect_err("emptied");
+        assert_eq!(
+            error,
+            "SWIPED_SWIPES__STREAM: swipes.stream: is required: the stream to read"
+        );
+    }
+
+    #[test]
+    fn reading_may_start_at_an_instant() {
+        for (text, expected) in [
+            ("trim_horizon", Start::TrimHorizon),
+            ("latest", Start::Latest),
+            ("2026-03-01T06:00:00Z", Start::At(1_772_344_800_000)),
+            (
+                "2026-03-01T07:00:00.250+01:00",
+                Start::At(1_772_344_800_250),
+            ),
+        ] {
+            let config = parse(LEAST, &[("SWIPED_SWIPES__START", text)]).expect("valid");
+            assert_eq!(config.swipes.start, expected, "{text}");
+        }
+        let bare = LEAST.replace("\"swipes\"", "\"swipes\"\nstart = 2026-03-01T06:00:00Z");
+        let config = parse(&bare, &[]).expect("an unquoted instant");
+        assert_eq!(config.swipes.start, Start::At(1_772_344_800_000));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_a_problem_and_not_a_panic() {
+        let problems =
+            Config::load(Path::new("/nonexistent/swiped.toml"), env(&[])).expect_err("no file");
+        assert!(
+            problems[0]
+                .to_string()
+                .starts_with("/nonexistent/swiped.toml: cannot be read: ")
+        );
     }
 }

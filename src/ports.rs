@@ -8,6 +8,7 @@ use std::{fmt, future::Future, time::Duration};
 use crate::model::{
     decision::{Answer, Decision, Event},
     item::{Change, Item},
+    lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
     position::{Checkpoint, Page, ShardId, ShardIterator},
 };
 
@@ -242,6 +243,37 @@ pub trait AccessTable: Send + Sync + 'static {
         &self,
         iterator: ShardIterator,
     ) -> impl Future<Output = Result<ChangePage, Fault>> + Send;
+}
+
+// === leases ===
+
+/// The lease table and the workers table beside it. Reads are consistent. No call is retried below this line, and none
+/// outlives the adapter's own timeout.
+pub trait LeaseTable: Send + Sync + 'static {
+    /// Every lease row; rows of other kinds that KCL keeps in the same table are left out.
+    fn leases(&self) -> impl Future<Output = Result<Vec<LeaseRow>, Fault>> + Send;
+
+    /// Makes those of these rows that do not exist, without an owner.
+    fn create(&self, rows: &[LeaseRow]) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Writes a row under its condition. Attributes that are not ours survive.
+    fn write(&self, write: &LeaseWrite) -> impl Future<Output = Result<Written, Fault>> + Send;
+
+    /// Writes the end of a shard and makes the rows of its children (those that do not exist yet): all or nothing.
+    fn end_shard(
+        &self,
+        write: &LeaseWrite,
+        children: &[LeaseRow],
+    ) -> impl Future<Output = Result<Written, Fault>> + Send;
+
+    /// Every worker's heartbeat.
+    fn workers(&self) -> impl Future<Output = Result<Vec<WorkerRow>, Fault>> + Send;
+
+    /// Stores this worker's heartbeat.
+    fn heartbeat(&self, row: &WorkerRow) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Removes a worker's row: its own at the end, or that of one that is dead for long.
+    fn forget(&self, worker: &WorkerId) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// Exponential backoff with full jitter, as a sequence of waits. `dice` yields numbers in `0..1`.

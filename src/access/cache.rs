@@ -10,7 +10,7 @@
 //! Never reads a clock, never waits, never hands out a lock.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -21,143 +21,19 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
+pub use super::take::{Applied, MalformedItem};
 use super::{
-    cards::{CardKey, Cards, Fate, Version},
-    change::{self, Entity, RuleItem},
-    fields::{self, ItemError},
+    cards::{CardKey, Cards, Fate},
+    change::{self, Entity},
+    fields,
     profiles::ProfileLink,
     rulebook::Rulebook,
+    take::{Rules, owned, put_card, take},
 };
 use crate::{
     model::item::Change,
     model::{card::Card, item::Item},
 };
-
-/// An item that could not be read; its entity counts as absent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MalformedItem {
-    /// `PK`
-    pub pk: String,
-    /// `SK`
-    pub sk: String,
-    /// The attribute, and what is wrong with it.
-    pub why: ItemError,
-}
-
-/// What became of some items or changes: each counts once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Entities that are now as the item says.
-    pub put: usize,
-    /// Removals.
-    pub removed: usize,
-    /// Items of keys that are not ours to read.
-    pub ignored: usize,
-    /// Images older than what is known: a lower `Version`, or a scanned item that the stream spoke of.
-    pub older: usize,
-    /// Items that could not be read.
-    pub malformed: Vec<MalformedItem>,
-}
-
-impl Applied {
-    fn note(&mut self, key: (&str, &str), fate: Result<Fate, ItemError>) {
-        match fate {
-            Ok(Fate::Taken) => self.put += 1,
-            Ok(Fate::Older) => self.older += 1,
-            Err(why) => self.malformed.push(MalformedItem {
-                pk: key.0.to_owned(),
-                sk: key.1.to_owned(),
-                why,
-            }),
-        }
-    }
-}
-
-type Key = (Box<str>, Box<str>);
-
-fn owned((pk, sk): (&str, &str)) -> Key {
-    (Box::from(pk), Box::from(sk))
-}
-
-/// Everything that is known of other things than cards, as read: what a rulebook is written from.
-#[derive(Debug, Default)]
-struct Rules {
-    items: HashMap<Key, (Version, Option<RuleItem>), RandomState>,
-    /// Keys that the stream spoke of, while a snapshot is built.
-    touched: HashSet<Key, RandomState>,
-}
-
-impl Rules {
-    fn put(&mut self, entity: Entity<'_>, key: Key, item: &Item) -> Result<Fate, ItemError> {
-        let (version, read) = read(item, |item| change::rule(entity, item));
-        if self
-            .items
-            .get(&key)
-            .is_some_and(|(known, _)| version.is_older_than(*known))
-        {
-            return Ok(Fate::Older);
-        }
-        match read {
-            Err(why) if !version.is_some() => {
-                self.items.remove(&key);
-                Err(why)
-            }
-            Err(why) => {
-                self.items.insert(key, (version, None));
-                Err(why)
-            }
-            Ok(item) => {
-                self.items.insert(key, (version, Some(item)));
-                Ok(Fate::Taken)
-            }
-        }
-    }
-
-    fn write(&self, cards: &Cards) -> Rulebook {
-        let known = self.items.iter().filter_map(|((pk, sk), (_, item))| {
-            let entity = change::entity_of(pk, sk)?;
-            Some((entity, item.as_ref()?))
-        });
-        Rulebook::write(known, &cards.profiles)
-    }
-}
-
-/// The version of an item, and what it says. An item without a readable version is malformed, and of no version.
-fn read<T>(
-    item: &Item,
-    parse: impl Fn(&Item) -> Result<T, ItemError>,
-) -> (Version, Result<T, ItemError>) {
-    match change::version(item) {
-        Ok(version) => (Version::new(version), parse(item)),
-        Err(why) => (Version::new(None), Err(why)),
-    }
-}
-
-fn put_card(
-    cards: &Cards,
-    id: &str,
-    item: &Item,
-    superseded: impl Fn(&CardKey) -> bool,
-) -> Result<Fate, ItemError> {
-    let (version, read) = read(item, |item| change::card(id, item));
-    match read {
-        Ok(said) => {
-            let card = Card {
-                status: said.status,
-                holder: said.holder,
-                exemptions: said.exemptions,
-                threat_authority: said.threat_authority,
-                valid: said.valid,
-                profiles: cards.profiles.list(&said.profiles),
-            };
-            Ok(cards.put(id, version, Some(card), superseded))
-        }
-        Err(why) => match cards.put(id, version, None, superseded) {
-            Fate::Older => Ok(Fate::Older),
-            Fate::Taken => Err(why),
-        },
-    }
-}
 
 /// A map being built aside: scanned in several segments at once while the stream is replayed into it.
 #[derive(Debug, Default)]
@@ -224,28 +100,6 @@ impl Snapshot {
         }
         applied
     }
-}
-
-/// Takes one change of the stream. Whether it touched the rules.
-fn take(change: &Change, cards: &Cards, rules: &mut Rules, applied: &mut Applied) -> bool {
-    let key = (change.key.0.as_str(), change.key.1.as_str());
-    let entity = change::entity_of(key.0, key.1);
-    match (entity, &change.image) {
-        (None, _) => applied.ignored += 1,
-        (Some(Entity::Card(id)), Some(item)) => {
-            applied.note(key, put_card(cards, id, item, |_| false))
-        }
-        (Some(Entity::Card(id)), None) => {
-            cards.remove(id);
-            applied.removed += 1;
-        }
-        (Some(entity), Some(item)) => applied.note(key, rules.put(entity, owned(key), item)),
-        (Some(_), None) => {
-            rules.items.remove(&owned(key));
-            applied.removed += 1;
-        }
-    }
-    !matches!(entity, None | Some(Entity::Card(_)))
 }
 
 /// No invariant spans two entries of the rules, so a panic elsewhere while they were locked leaves them sound.
@@ -381,5 +235,403 @@ impl View {
     /// How old what is known was at `now_ms`, in milliseconds; `i64::MAX` when nothing was loaded.
     pub fn staleness_ms(&self, now_ms: i64) -> i64 {
         staleness_ms(self.fresh_as_of_ms, now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        access::fixtures::{item, list, map, n, put, removed, s},
+        model::item::Value,
+    };
+
+    /// Card 7 with this threat authority, by which the tests tell images apart.
+    fn card(mark: i64, version: Option<i64>) -> Item {
+        let mut card = item(
+            "CARD#7",
+            "CARD#STATUS",
+            [
+                ("CardStatus", s("issued")),
+                ("HolderStatus", s("active")),
+                ("ThreatAuthority", n(mark)),
+            ],
+        );
+        card.extend(version.map(|version| ("Version".to_owned(), n(version))));
+        card
+    }
+
+    fn malformed(version: Option<i64>) -> Item {
+        let mut card = card(0, version);
+        card.insert("CardStatus".to_owned(), s("issud"));
+        card
+    }
+
+    fn gone() -> Change {
+        removed("CARD#7", "CARD#STATUS")
+    }
+
+    fn door(id: &str, level: i64) -> Item {
+        item(
+            &format!("AP#{id}"),
+            "CONFIG",
+            [("Direction", s("in")), ("ThreatLevel", n(level))],
+        )
+    }
+
+    fn mark(cache: &AccessCache) -> Option<u8> {
+        cache.view().card("7").map(|card| card.threat_authority)
+    }
+
+    fn level(cache: &AccessCache, id: &str) -> Option<u8> {
+        let view = cache.view();
+        let id = view.rulebook().point_id(id)?;
+        view.rulebook().point(id).map(|point| point.threat_level)
+    }
+
+    fn loaded(snapshot: Snapshot) -> AccessCache {
+        let cache = AccessCache::new();
+        cache.replace(snapshot);
+        cache
+    }
+
+    enum Step {
+        Scan(Item),
+        Stream(Change),
+    }
+    use Step::{Scan, Stream};
+
+    #[test]
+    fn what_the_stream_said_wins_over_what_the_scan_saw_whatever_the_order() {
+        let rows: [(&str, Vec<Step>, Option<u8>); 12] = [
+            ("a scan alone", vec![Scan(card(1, None))], Some(1)),
+            (
+                "scan, then stream",
+                vec![Scan(card(1, None)), Stream(put(card(2, None)))],
+                Some(2),
+            ),
+            (
+                "stream, then scan",
+                vec![Stream(put(card(2, None))), Scan(card(1, None))],
+                Some(2),
+            ),
+            (
+                "scan, then removed",
+                vec![Scan(card(1, None)), Stream(gone())],
+                None,
+            ),
+            (
+                "removed, then scan",
+                vec![Stream(gone()), Scan(card(1, None))],
+                None,
+            ),
+            (
+                "removed, then scan of any version",
+                vec![Stream(gone()), Scan(card(1, Some(9)))],
+                None,
+            ),
+            (
+                "removed, made again",
+                vec![Stream(gone()), Stream(put(card(2, None)))],
+                Some(2),
+            ),
+            (
+                "the stream replays what was scanned",
+                vec![Scan(card(3, Some(3))), Stream(put(card(1, Some(1))))],
+                Some(3),
+            ),
+            (
+                "the same version again",
+                vec![Scan(card(3, Some(3))), Stream(put(card(4, Some(3))))],
+                Some(4),
+            ),
+            ("a malformed scan", vec![Scan(malformed(None))], None),
+            (
+                "a malformed change over a scan",
+                vec![Scan(card(1, None)), Stream(put(malformed(None)))],
+                None,
+            ),
+            (
+                "a scan under a malformed change",
+                vec![Stream(put(malformed(None))), Scan(card(1, None))],
+                None,
+            ),
+        ];
+        for (name, steps, expected) in rows {
+            let snapshot = Snapshot::new();
+            for step in steps {
+                let applied = match step {
+                    Scan(item) => snapshot.scanned(&[item]),
+                    Stream(change) => snapshot.changed(&[change]),
+                };
+                let counted = applied.put
+                    + applied.removed
+                    + applied.ignored
+                    + applied.older
+                    + applied.malformed.len();
+                assert_eq!(counted, 1, "{name}");
+            }
+            let cache = loaded(snapshot);
+            assert_eq!(mark(&cache), expected, "{name}");
+            assert_eq!(cache.cards(), usize::from(expected.is_some()), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_older_version_never_comes_back_until_the_card_was_removed() {
+        let rows: [(&str, Vec<Change>, Option<u8>); 10] = [
+            (
+                "rising",
+                vec![put(card(1, Some(1))), put(card(2, Some(2)))],
+                Some(2),
+            ),
+            (
+                "falling",
+                vec![put(card(2, Some(2))), put(card(1, Some(1)))],
+                Some(2),
+            ),
+            (
+                "from zero",
+                vec![
+                    put(card(1, Some(0))),
+                    put(card(2, Some(1))),
+                    put(card(3, Some(0))),
+                ],
+                Some(2),
+            ),
+            (
+                "without a version it counts",
+                vec![put(card(2, Some(2))), put(card(1, None))],
+                Some(1),
+            ),
+            (
+                "after one without, any counts",
+                vec![
+                    put(card(2, Some(2))),
+                    put(card(1, None)),
+                    put(card(3, Some(1))),
+                ],
+                Some(3),
+            ),
+            (
+                "a removal forgets",
+                vec![put(card(2, Some(2))), gone(), put(card(1, Some(1)))],
+                Some(1),
+            ),
+            (
+                "malformed and newer",
+                vec![put(card(1, Some(1))), put(malformed(Some(2)))],
+                None,
+            ),
+            (
+                "malformed and older",
+                vec![put(card(2, Some(2))), put(malformed(Some(1)))],
+                Some(2),
+            ),
+            (
+                "late after malformed",
+                vec![put(malformed(Some(2))), put(card(1, Some(1)))],
+                None,
+            ),
+            (
+                "repaired",
+                vec![put(malformed(Some(2))), put(card(3, Some(3)))],
+                Some(3),
+            ),
+        ];
+        for (name, changes, expected) in rows {
+            let cache = AccessCache::new();
+            let one_page = AccessCache::new();
+            one_page.apply(&changes);
+            for change in changes {
+                cache.apply(&[change]);
+            }
+            assert_eq!(mark(&cache), expected, "{name}");
+            assert_eq!(mark(&one_page), expected, "{name}, as one page");
+            assert_eq!(cache.cards(), usize::from(expected.is_some()), "{name}");
+        }
+    }
+
+    #[test]
+    fn rules_keep_to_the_same_order_as_cards() {
+        let versioned = |level: i64, version: i64| {
+            let mut door = door("d", level);
+            door.insert("Version".to_owned(), n(version));
+            door
+        };
+        let mut broken = versioned(9, 3);
+        broken.insert("Direction".to_owned(), s("up"));
+        let snapshot = Snapshot::new();
+        snapshot.changed(&[put(versioned(2, 2))]);
+        assert_eq!(snapshot.scanned(&[versioned(3, 3)]).older, 1);
+        let cache = loaded(snapshot);
+        assert_eq!(level(&cache, "d"), Some(2));
+        assert_eq!(cache.apply(&[put(versioned(1, 1))]).older, 1);
+        assert_eq!(level(&cache, "d"), Some(2));
+        assert_eq!(cache.apply(&[put(broken)]).malformed.len(), 1);
+        assert_eq!(level(&cache, "d"), None);
+        assert_eq!(cache.apply(&[put(versioned(2, 2))]).older, 1);
+        assert_eq!(level(&cache, "d"), None);
+        cache.apply(&[removed("AP#d", "CONFIG"), put(versioned(1, 1))]);
+        assert_eq!(level(&cache, "d"), Some(1));
+    }
+
+    #[test]
+    fn every_change_is_counted_once_and_a_malformed_one_is_named() {
+        let foreign = item("CARD#7", "CARD#EVENT#SCAN#1#gate#1", []);
+        let changes = [
+            put(card(1, Some(5))),
+            put(card(2, Some(4))),
+            put(foreign.clone()),
+            gone(),
+            put(malformed(None)),
+        ];
+        let applied = AccessCache::new().apply(&changes);
+        let expected = Applied {
+            put: 1,
+            removed: 1,
+            ignored: 1,
+            older: 1,
+            malformed: vec![MalformedItem {
+                pk: "CARD#7".to_owned(),
+                sk: "CARD#STATUS".to_owned(),
+                why: fields::ItemError::new("CardStatus", "is not a known word"),
+            }],
+        };
+        assert_eq!(applied, expected);
+        assert_eq!(
+            expected.malformed[0].why.to_string(),
+            "CardStatus is not a known word"
+        );
+        assert_eq!(Snapshot::new().scanned(&[foreign]).ignored, 1);
+        let keyless = Snapshot::new().scanned(&[Item::new()]);
+        assert_eq!(keyless.malformed.len(), 1);
+    }
+
+    #[test]
+    fn a_view_sees_cards_change_but_keeps_its_rules_and_its_freshness() {
+        let cache = AccessCache::new();
+        cache.apply(&[put(card(1, None)), put(door("d", 1))]);
+        cache.mark_fresh(1000);
+        let view = cache.view();
+        cache.apply(&[put(card(2, None)), put(door("d", 2))]);
+        cache.mark_fresh(2000);
+        assert_eq!(view.card("7").map(|card| card.threat_authority), Some(2));
+        let id = view.rulebook().point_id("d").expect("a door");
+        assert_eq!(
+            view.rulebook().point(id).map(|point| point.threat_level),
+            Some(1)
+        );
+        assert_eq!(level(&cache, "d"), Some(2));
+        assert_eq!(
+            (view.staleness_ms(2500), cache.staleness_ms(2500)),
+            (1500, 500)
+        );
+    }
+
+    #[test]
+    fn a_page_without_rules_leaves_the_rulebook_where_it_is() {
+        let cache = AccessCache::new();
+        cache.apply(&[put(door("d", 1))]);
+        let before = cache.view();
+        cache.apply(&[put(card(1, None)), gone()]);
+        assert!(Arc::ptr_eq(&before.state, &cache.view().state));
+        cache.apply(&[put(door("d", 2)), put(door("e", 2))]);
+        assert!(!Arc::ptr_eq(&before.state, &cache.view().state));
+    }
+
+    #[test]
+    fn a_fresh_map_takes_the_place_of_everything_at_once() {
+        let cache = AccessCache::new();
+        cache.apply(&[put(card(1, Some(9))), put(door("old", 1))]);
+        let old = cache.view();
+        let snapshot = Snapshot::new();
+        snapshot.changed(&[put(door("new", 2))]);
+        snapshot.scanned(&[door("new", 1)]);
+        cache.replace(snapshot);
+        assert_eq!((mark(&cache), cache.cards()), (None, 0));
+        assert_eq!(
+            (level(&cache, "old"), level(&cache, "new")),
+            (None, Some(2))
+        );
+        assert!(old.card("7").is_some() && old.rulebook().point_id("old").is_some());
+        // Changes after it land in the new map, which knows nothing of the old versions.
+        cache.apply(&[put(card(2, Some(1))), put(door("new", 3))]);
+        assert_eq!((mark(&cache), level(&cache, "new")), (Some(2), Some(3)));
+    }
+
+    #[test]
+    fn freshness_only_rises_and_nothing_loaded_is_as_stale_as_can_be() {
+        let cache = AccessCache::new();
+        assert_eq!(
+            (cache.staleness_ms(0), cache.view().staleness_ms(i64::MAX)),
+            (i64::MAX, i64::MAX)
+        );
+        cache.mark_fresh(1000);
+        assert_eq!(cache.staleness_ms(1500), 500);
+        cache.mark_fresh(900);
+        assert_eq!(cache.staleness_ms(1500), 500);
+        assert_eq!(cache.staleness_ms(500), 0);
+        cache.mark_fresh(1400);
+        assert_eq!(cache.staleness_ms(1500), 100);
+    }
+
+    #[test]
+    fn cards_with_the_same_profiles_share_one_list_also_across_pages() {
+        let cache = AccessCache::new();
+        let with = |id: &str, profiles: Value| {
+            let fields = [("CardStatus", s("issued")), ("AccessProfiles", profiles)];
+            put(item(&format!("CARD#{id}"), "CARD#STATUS", fields))
+        };
+        cache.apply(&[
+            with("1", list([s("a"), s("b")])),
+            with("2", list([map([("Id", s("b"))]), s("a")])),
+        ]);
+        cache.apply(&[
+            put(door("d", 1)),
+            with("3", list([s("b"), s("a")])),
+            with("4", list([s("a")])),
+        ]);
+        let view = cache.view();
+        let list_of = |id: &str| view.card(id).map(|card| card.profiles);
+        assert!(list_of("1").is_some());
+        assert_eq!((list_of("1"), list_of("1")), (list_of("2"), list_of("3")));
+        assert_ne!(list_of("1"), list_of("4"));
+    }
+
+    #[test]
+    fn scans_and_the_stream_may_fill_a_snapshot_at_the_same_time() {
+        let snapshot = Snapshot::new();
+        let numbered = |number: usize, mark: i64| {
+            let fields = [("CardStatus", s("issued")), ("ThreatAuthority", n(mark))];
+            item(&format!("CARD#{number}"), "CARD#STATUS", fields)
+        };
+        let cards = 400;
+        std::thread::scope(|scope| {
+            for segment in 0..4 {
+                let snapshot = &snapshot;
+                scope.spawn(move || {
+                    for number in (segment..cards).step_by(4) {
+                        snapshot.scanned(&[numbered(number, 1)]);
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for number in (0..cards).step_by(2) {
+                    snapshot.changed(&[put(numbered(number, 2))]);
+                }
+            });
+        });
+        let view = loaded(snapshot).view();
+        for number in 0..cards {
+            let mark = view
+                .card(&number.to_string())
+                .map(|card| card.threat_authority);
+            assert_eq!(
+                mark,
+                Some(if number % 2 == 0 { 2 } else { 1 }),
+                "card {number}"
+            );
+        }
     }
 }

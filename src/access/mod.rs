@@ -6,5 +6,11 @@ pub mod change;
 pub mod feed;
 pub mod fields;
 pub mod profiles;
+pub mod read;
 pub mod rulebook;
 pub mod schedule;
+pub mod take;
+mod write;
+
+#[cfg(test)]
+pub mod fixtures;

@@ -134,10 +134,7 @@ mod tests {
         let staff = (Box::from("staff"), Validity::ALWAYS);
         let night = (Box::from("night"), Validity::new(Some(1), Some(2)));
         let list = profiles.list(&[staff.clone(), night.clone()]);
-        assert_eq!(
-            profiles.list(&[night.clone(), staff.clone(), night.clone()]),
-            list
-        );
+        assert_eq!(profiles.list(&[night.clone(), staff.clone(), night]), list);
         assert_ne!(profiles.list(std::slice::from_ref(&staff)), list);
         assert_eq!(profiles.links(list).len(), 2);
         assert_eq!(

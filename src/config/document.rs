@@ -7,46 +7,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
-    ops::{Range, RangeInclusive},
+    ops::Range,
 };
 
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
-
-/// One thing wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// `file:line:column`, the name of an environment variable, or the file where a key is missing.
-    pub place: String,
-    /// The dotted key and what is wrong with it, or the syntax error.
-    pub message: String,
-    /// Where it stands in the list: byte in the file, then what the file does not show.
-    order: usize,
-}
-
-impl Problem {
-    /// A problem with the file as a whole.
-    pub fn with_file(file: &str, message: String) -> Self {
-        Self {
-            place: file.to_owned(),
-            message,
-            order: 0,
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
-    }
-}
+use super::{problem::Problem, section::Section, spelling::closest};
+use toml::de::{DeTable, DeValue};
 
 /// Where a value was given.
 #[derive(Clone, Debug)]
-enum Place {
+pub(super) enum Place {
     /// The byte of the file where it begins.
     File(usize),
     /// An environment variable.
@@ -55,7 +24,7 @@ enum Place {
 
 /// A value as given.
 #[derive(Clone, Debug)]
-enum Given {
+pub(super) enum Given {
     Text(String),
     Whole(i64),
     Bool(bool),
@@ -66,7 +35,7 @@ enum Given {
 }
 
 impl Given {
-    fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Text(_) | Self::Env(_) => "a string",
             Self::Whole(_) => "a whole number",
@@ -87,7 +56,10 @@ pub(super) struct Document<'a> {
     /// Sections and keys that were asked for.
     sections: BTreeSet<&'static str>,
     asked: BTreeSet<String>,
+    /// Whether the file has syntax errors, and so may lack what it was meant to have.
     broken: bool,
+    /// Where a broken table header begins: the parser takes what follows for something else.
+    lost_at: usize,
     problems: Vec<Problem>,
 }
 
@@ -110,10 +82,15 @@ impl<'a> Document<'a> {
             sections: BTreeSet::new(),
             asked: BTreeSet::new(),
             broken: !errors.is_empty(),
+            lost_at: usize::MAX,
             problems: Vec::new(),
         };
         for error in errors {
             let at = error.span().map_or(0, |span| span.start);
+            let line = text.get(..at).and_then(|before| before.rsplit('\n').next());
+            if line.is_some_and(|line| line.trim_start().starts_with('[')) {
+                document.lost_at = document.lost_at.min(at);
+            }
             document.note(&Place::File(at), format!("not TOML: {}", error.message()));
         }
         document.flatten("", root.get_ref());
@@ -145,7 +122,7 @@ impl<'a> Document<'a> {
                 other => given(other),
             };
             self.values
-                .insert(dotted, (given, Place::File(start_of(value))));
+                .insert(dotted, (given, Place::File(value.span().start)));
         }
     }
 
@@ -158,7 +135,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn note(&mut self, place: &Place, message: String) {
+    pub(super) fn note(&mut self, place: &Place, message: String) {
         let (place, order) = match place {
             Place::File(at) => (
                 format!("{}:{}", self.file, line_and_column(self.text, *at)),
@@ -171,6 +148,13 @@ impl<'a> Document<'a> {
             message,
             order,
         });
+    }
+
+    /// The value of a key, which is thereby known.
+    pub(super) fn take(&mut self, key: String) -> Option<(Given, Place)> {
+        let found = self.values.get(&key).cloned();
+        self.asked.insert(key);
+        found
     }
 
     /// Notes a problem of `key` where it was given, or else of the file as a whole.
@@ -207,11 +191,12 @@ impl<'a> Document<'a> {
     /// Every problem, in the order of the file; what was never asked for is one.
     pub(super) fn finish(mut self) -> Vec<Problem> {
         self.note_unknown_tables();
+        let lost = |place: &Place| matches!(place, Place::File(at) if *at >= self.lost_at);
         let unknown: Vec<_> = self
             .values
-            .keys()
-            .filter(|key| !self.asked.contains(*key))
-            .cloned()
+            .iter()
+            .filter(|(key, (_, place))| !self.asked.contains(*key) && !lost(place))
+            .map(|(key, _)| key.clone())
             .collect();
         for key in unknown {
             let section = key.rsplit_once('.').map_or("", |(section, _)| section);
@@ -230,11 +215,18 @@ impl<'a> Document<'a> {
         self.problems
     }
 
+    /// Keys that the sections know and this document does not set.
+    #[cfg(test)]
+    pub(super) fn unset(&self) -> Vec<String> {
+        let unset = |key: &&String| !self.values.contains_key(*key);
+        self.asked.iter().filter(unset).cloned().collect()
+    }
+
     fn note_unknown_tables(&mut self) {
         let unknown: Vec<_> = self
             .tables
             .iter()
-            .filter(|(name, _)| !self.sections.contains(name.as_str()))
+            .filter(|(name, at)| !self.sections.contains(name.as_str()) && **at < self.lost_at)
             .map(|(name, at)| (name.clone(), *at))
             .collect();
         for (name, at) in unknown {
@@ -270,132 +262,6 @@ impl<'a> Document<'a> {
     }
 }
 
-/// One section: reads its keys, each with its default.
-#[derive(Debug)]
-pub(super) struct Section<'d, 'a> {
-    name: &'static str,
-    document: &'d mut Document<'a>,
-}
-
-impl Section<'_, '_> {
-    fn take(&mut self, key: &str) -> Option<(Given, Place)> {
-        let dotted = format!("{}.{key}", self.name);
-        let found = self.document.values.get(&dotted).cloned();
-        self.document.asked.insert(dotted);
-        found
-    }
-
-    fn refuse(&mut self, key: &str, place: &Place, message: &str) {
-        self.document
-            .note(place, format!("{}.{key}: {message}", self.name));
-    }
-
-    /// A text, when it is given and not empty, and when `parse` takes it; the error says what was expected.
-    pub(super) fn text<T>(
-        &mut self,
-        key: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let (given, place) = self.take(key)?;
-        let text = match given {
-            Given::Text(text) => text,
-            Given::Env(raw) => unquoted(raw),
-            other => {
-                self.refuse(
-                    key,
-                    &place,
-                    &format!("expects a string, is {}", other.type_name()),
-                );
-                return None;
-            }
-        };
-        if text.is_empty() {
-            return None;
-        }
-        match parse(&text) {
-            Ok(value) => Some(value),
-            Err(expected) => {
-                self.refuse(key, &place, &format!("expects {expected}, is {text:?}"));
-                None
-            }
-        }
-    }
-
-    /// One of a few words, each with its value; the first is the default.
-    pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> T {
-        let expected = || {
-            let all: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-            format!("one of {}", all.join(", "))
-        };
-        let find = |text: &str| {
-            words
-                .iter()
-                .find(|(word, _)| *word == text)
-                .map(|(_, value)| *value)
-        };
-        self.text(key, |text| find(text).ok_or_else(expected))
-            .unwrap_or(words[0].1)
-    }
-
-    /// A whole number in a range.
-    pub(super) fn whole(&mut self, key: &str, default: i64, range: RangeInclusive<i64>) -> i64 {
-        let Some((given, place)) = self.take(key) else {
-            return default;
-        };
-        let found = match &given {
-            Given::Whole(value) => Some(*value),
-            Given::Env(raw) => raw.trim().replace('_', "").parse().ok(),
-            _ => None,
-        };
-        match found {
-            Some(value) if range.contains(&value) => return value,
-            Some(value) => {
-                let message = format!("expects {} to {}, is {value}", range.start(), range.end());
-                self.refuse(key, &place, &message);
-            }
-            None => self.refuse(
-                key,
-                &place,
-                &format!("expects a whole number, is {}", describe(&given)),
-            ),
-        }
-        default
-    }
-
-    /// `true` or `false`.
-    pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
-        let Some((given, place)) = self.take(key) else {
-            return default;
-        };
-        match &given {
-            Given::Bool(value) => return *value,
-            Given::Env(raw) if raw == "true" => return true,
-            Given::Env(raw) if raw == "false" => return false,
-            _ => self.refuse(
-                key,
-                &place,
-                &format!("expects true or false, is {}", describe(&given)),
-            ),
-        }
-        default
-    }
-}
-
-fn describe(given: &Given) -> String {
-    match given {
-        Given::Env(raw) => format!("{raw:?}"),
-        other => other.type_name().to_owned(),
-    }
-}
-
-/// An environment value that is quoted as TOML is the string inside; any other is itself.
-fn unquoted(raw: String) -> String {
-    match DeValue::parse(&raw) {
-        Ok(value) => value.get_ref().as_str().map(str::to_owned).unwrap_or(raw),
-        Err(_) => raw,
-    }
-}
-
 fn given(value: &DeValue<'_>) -> Given {
     match value {
         DeValue::String(text) => Given::Text(text.to_string()),
@@ -407,10 +273,6 @@ fn given(value: &DeValue<'_>) -> Given {
         DeValue::Float(_) => Given::Other("a fraction"),
         DeValue::Array(_) | DeValue::Table(_) => Given::Other("a list"),
     }
-}
-
-fn start_of(value: &Spanned<DeValue<'_>>) -> usize {
-    value.span().start
 }
 
 /// A name with a dot inside is quoted, so that it cannot pass for a path.
@@ -432,29 +294,4 @@ fn line_and_column(text: &str, at: usize) -> String {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
     format!("{line}:{column}")
-}
-
-/// The nearest known name, as the end of a sentence; nothing when none is within two letters.
-fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    known
-        .map(|known| (distance(name, known), known))
-        .min()
-        .filter(|(distance, _)| *distance <= 2)
-        .map_or_else(String::new, |(_, known)| format!(", did you mean {known}?"))
-}
-
-/// Letters to insert, remove or replace to get from one name to the other (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, letter) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for column in 0..to.len() {
-            let replaced = diagonal + usize::from(letter != to[column]);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }

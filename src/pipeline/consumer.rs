@@ -117,14 +117,8 @@ impl<S: SwipeStream, E: EventStream, T: DecisionTable> ShardConsumer<S, E, T> {
                 Read::Gone(fault) => return Finish::Gone(fault.to_string()),
             };
             let more = matches!(page.next, Next::Iterator(_));
-            let ahead = async {
-                if more {
-                    reader.next(&drain).await
-                } else {
-                    Read::Stopped
-                }
-            };
-            let (handled, next) = tokio::join!(desk.handle(&page, arrived), ahead);
+            let ahead = reader.next_if(more, &drain);
+            let (handled, next) = futures::join!(desk.handle(&page, arrived), ahead);
             if let Err(finish) = handled {
                 return finish;
             }

@@ -12,7 +12,7 @@ use std::cell::OnceCell;
 use crate::{
     access::{
         cache::View,
-        rulebook::{DeviceTrust, Point, Rights},
+        rulebook::{DeviceTrust, Point, PointId, Rights},
     },
     model::{
         card::{Card, CardStatus, Exemptions, HolderStatus},
@@ -68,27 +68,22 @@ pub struct Ruling {
 
 /// Decides one swipe by what `view` knows. `now_ms` is the decision's time, Unix epoch milliseconds.
 pub fn decide(swipe: &Swipe<'_>, view: &View, policy: &Policy, now_ms: i64) -> Ruling {
-    let book = view.rulebook();
-    let id = book.point_id(&swipe.access_point);
-    let point = id.and_then(|id| book.point(id));
-    let trust = book.trust(&swipe.device_id, id);
-    // Rule 1, a swipe that was decided before, is the sink's: what is stored stays.
-    let before_the_door = untrusted_device(trust, policy) // 2
-        // Rule 3 is kept for one (device, number) with different content.
-        .or_else(|| wrong_time(swipe, policy, now_ms)); // 4
-    let verdict = match (before_the_door, point) {
-        (Some(reason), _) => Verdict::of(reason),
-        (None, Some(point)) if agrees(swipe.direction, point.direction) => {
+    let id = view.rulebook().point_id(&swipe.access_point);
+    let point = id.and_then(|id| view.rulebook().point(id));
+    let verdict = match before_the_door(swipe, view, id, policy, now_ms) {
+        Err(reason) => Verdict::of(reason),
+        Ok(point) => {
             let degraded = view.staleness_ms(now_ms) > policy.max_card_staleness_ms;
-            at_the_door(&Case {
+            let card = OnceCell::new();
+            let case = Case {
                 swipe,
                 view,
                 point,
                 degraded,
-                card: OnceCell::new(),
-            })
+                card,
+            };
+            case.egress(case.at_the_door().err().unwrap_or(case.granted()))
         }
-        (None, _) => Verdict::of(Reason::AccessPointUnknown), // 5
     };
     Ruling {
         verdict,
@@ -96,17 +91,26 @@ pub fn decide(swipe: &Swipe<'_>, view: &View, policy: &Policy, now_ms: i64) -> R
     }
 }
 
-/// Rule 6: the way out that is always open. The rules that follow only flag it.
-fn at_the_door(case: &Case<'_>) -> Verdict {
-    let reason = case.settle();
-    if case.point.direction == Direction::Out && case.point.egress == Egress::AlwaysAllow {
-        let would_deny = (reason.outcome() == Outcome::Deny).then_some(reason);
-        return Verdict {
-            would_deny,
-            ..Verdict::of(Reason::GrantedEgress)
-        };
-    }
-    Verdict::of(reason)
+/// What a rule says: nothing, or the reason that settles the swipe, be it a denial or a grant.
+type Heard<T = ()> = Result<T, Reason>;
+
+/// Rules 1 to 5: whether this is a swipe at a door at all.
+fn before_the_door<'a>(
+    swipe: &Swipe<'_>,
+    view: &'a View,
+    id: Option<PointId>,
+    policy: &Policy,
+    now_ms: i64,
+) -> Heard<&'a Point> {
+    let book = view.rulebook();
+    // 1, a swipe that was decided before, is the sink's to find: what is stored stays.
+    // 2
+    trusted_device(book.trust(&swipe.device_id, id), policy)?;
+    // 3 is kept for one number of a device with two contents.
+    // 4
+    in_time(swipe, policy, now_ms)?;
+    // 5
+    known_access_point(swipe, id.and_then(|id| book.point(id)))
 }
 
 /// A swipe at a known access point.
@@ -121,132 +125,160 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Rules 7 to 29 in order.
-    fn settle(&self) -> Reason {
-        let at_ms = self.swipe.swiped_at_ms;
-        if let Some(reason) = self
-            .posture() // 7
-            .or_else(|| self.unavailable())
+    /// Rules 7 to 28, in order. Rule 6 stands around them: see [`Case::egress`].
+    fn at_the_door(&self) -> Heard {
+        // 7
+        self.posture()?;
         // 8
-        // Rule 9 is kept for card formats and facility codes.
-        {
-            return reason;
+        self.available()?;
+        // 9 is kept for card formats and facility codes.
+        // 10
+        let card = self.card().ok_or(Reason::CredentialNotFound)?;
+        // 11 is kept for issue levels.
+        // 12
+        at_hand(card)?;
+        // 13
+        in_use(card)?;
+        // 14
+        active_holder(card)?;
+        // 15
+        valid(card, self.swipe.swiped_at_ms)?;
+        // 16 is kept for the lockout after failed attempts.
+        // 17 and 18
+        self.rights(card)?;
+        // 19 comes here: the threat level, `point.threat_level` against `card.threat_authority`.
+        // 20 is kept for PIN and duress.
+        // 21 comes here: anti-passback, which may also set the verdict's `soft_apb`.
+        // 22 and 23 are kept for timed re-entry and implausible travel.
+        // 24 comes here: occupancy.
+        // 25 to 28 are kept for first card, interlock, second card and escort, and counted uses.
+        Ok(())
+    }
+
+    /// Rule 6: the way out that is always open. What the later rules would have denied is a flag only.
+    fn egress(&self, reason: Reason) -> Verdict {
+        if self.point.direction == Direction::Out && self.point.egress == Egress::AlwaysAllow {
+            let would_deny = (reason.outcome() == Outcome::Deny).then_some(reason);
+            return Verdict {
+                would_deny,
+                ..Verdict::of(Reason::GrantedEgress)
+            };
         }
-        let Some(card) = self.card() else {
-            return Reason::CredentialNotFound;
-        }; // 10
-        // Rule 11 is kept for issue levels.
-        physically_gone(card) // 12
-            .or_else(|| not_in_use(card)) // 13
-            .or_else(|| (card.holder != HolderStatus::Active).then_some(Reason::HolderInactive)) // 14
-            .or_else(|| out_of_validity(card, at_ms)) // 15
-            // Rule 16 is kept for lockout after failed attempts.
-            .or_else(|| self.without_rights(card)) // 17, 18
-            // Rule 19, threat level, comes here: `point.threat_level` against `card.threat_authority`.
-            // Rule 20 is kept for PIN and duress.
-            // Rule 21, anti-passback, comes here, and may set the verdict's `soft_apb`.
-            // Rules 22 and 23 are kept for timed re-entry and implausible travel.
-            // Rule 24, occupancy, comes here.
-            // Rules 25 to 28 are kept for first card, interlock, second card and escort, and counted uses.
-            .unwrap_or(if self.degraded {
-                Reason::GrantedDegraded
-            } else {
-                Reason::Granted
-            }) // 29, or 8 marked
+        Verdict::of(reason)
     }
 
     fn card(&self) -> Option<&Card> {
-        self.card
-            .get_or_init(|| self.view.card(&self.swipe.card_id))
-            .as_ref()
+        let card = self
+            .card
+            .get_or_init(|| self.view.card(&self.swipe.card_id));
+        card.as_ref()
     }
 
-    fn posture(&self) -> Option<Reason> {
+    fn posture(&self) -> Heard {
         if self.point.posture == Posture::Disabled {
-            return Some(Reason::AccessPointDisabled);
+            return Err(Reason::AccessPointDisabled);
         }
-        let lockdown = self.point.site_lockdown || self.point.posture == Posture::Lockdown;
-        if lockdown
-            && !self
-                .card()
-                .is_some_and(|card| card.exemptions.contains(Exemptions::LOCKDOWN))
-        {
-            return Some(Reason::Lockdown);
+        if self.point.site_lockdown || self.point.posture == Posture::Lockdown {
+            let exempt = |card: &Card| card.exemptions.contains(Exemptions::LOCKDOWN);
+            deny_unless(self.card().is_some_and(exempt), Reason::Lockdown)?;
         }
-        (self.point.posture == Posture::Unlocked).then_some(Reason::GrantedDoorUnlocked)
+        match self.point.posture {
+            Posture::Unlocked => Err(Reason::GrantedDoorUnlocked),
+            _ => Ok(()),
+        }
     }
 
-    fn unavailable(&self) -> Option<Reason> {
-        (self.degraded && self.point.degraded == Degraded::Deny)
-            .then_some(Reason::AuthorizationUnavailable)
+    /// Rule 8. A door that goes on by what was last known says so in its grant.
+    fn available(&self) -> Heard {
+        let answers = !self.degraded || self.point.degraded == Degraded::LastKnown;
+        deny_unless(answers, Reason::AuthorizationUnavailable)
     }
 
-    fn without_rights(&self, card: &Card) -> Option<Reason> {
+    fn rights(&self, card: &Card) -> Heard {
         let links = self.view.profiles(card);
         match self
             .view
             .rulebook()
             .rights(links, self.point, self.swipe.swiped_at_ms)
         {
-            Rights::Denied => Some(Reason::DeniedByRule),
-            Rights::NotCovered => Some(Reason::Unauthorized),
-            Rights::Closed => Some(Reason::NotPermittedAtThisTime),
-            Rights::Open => None,
+            Rights::Denied => Err(Reason::DeniedByRule),
+            Rights::NotCovered => Err(Reason::Unauthorized),
+            Rights::Closed => Err(Reason::NotPermittedAtThisTime),
+            Rights::Open => Ok(()),
+        }
+    }
+
+    /// Rule 29, or the mark of rule 8.
+    fn granted(&self) -> Reason {
+        if self.degraded {
+            Reason::GrantedDegraded
+        } else {
+            Reason::Granted
         }
     }
 }
 
-fn untrusted_device(trust: DeviceTrust, policy: &Policy) -> Option<Reason> {
-    let untrusted = match trust {
-        DeviceTrust::Trusted => false,
-        DeviceTrust::Unknown => policy.require_known_devices,
-        DeviceTrust::Untrusted => true,
+fn deny_unless(holds: bool, reason: Reason) -> Heard {
+    if holds { Ok(()) } else { Err(reason) }
+}
+
+fn trusted_device(trust: DeviceTrust, policy: &Policy) -> Heard {
+    let trusted = match trust {
+        DeviceTrust::Trusted => true,
+        DeviceTrust::Unknown => !policy.require_known_devices,
+        DeviceTrust::Untrusted => false,
     };
-    untrusted.then_some(Reason::UntrustedDevice)
+    deny_unless(trusted, Reason::UntrustedDevice)
 }
 
 /// The edges themselves are still in time: exactly the skew ahead, exactly the greatest age.
-fn wrong_time(swipe: &Swipe<'_>, policy: &Policy, now_ms: i64) -> Option<Reason> {
+fn in_time(swipe: &Swipe<'_>, policy: &Policy, now_ms: i64) -> Heard {
     let age_ms = now_ms.saturating_sub(swipe.swiped_at_ms);
-    if age_ms < policy.max_clock_skew_ms.saturating_neg() {
-        Some(Reason::FutureSwipe)
-    } else if age_ms > policy.max_swipe_age_ms && !swipe.offline {
-        Some(Reason::StaleSwipe)
-    } else {
-        None
-    }
+    deny_unless(
+        age_ms >= policy.max_clock_skew_ms.saturating_neg(),
+        Reason::FutureSwipe,
+    )?;
+    deny_unless(
+        swipe.offline || age_ms <= policy.max_swipe_age_ms,
+        Reason::StaleSwipe,
+    )
 }
 
-fn agrees(said: Option<Direction>, known: Direction) -> bool {
-    said.is_none_or(|said| said == known)
+fn known_access_point<'a>(swipe: &Swipe<'_>, point: Option<&'a Point>) -> Heard<&'a Point> {
+    let agrees = |point: &&Point| swipe.direction.is_none_or(|said| said == point.direction);
+    point.filter(agrees).ok_or(Reason::AccessPointUnknown)
 }
 
-fn physically_gone(card: &Card) -> Option<Reason> {
+/// A card that is stolen, lost, destroyed or damaged is reported as that before anything else about it.
+fn at_hand(card: &Card) -> Heard {
     match card.status {
-        CardStatus::Stolen => Some(Reason::CredentialStolen),
-        CardStatus::Lost => Some(Reason::CredentialLost),
-        CardStatus::Destroyed => Some(Reason::CredentialDestroyed),
-        CardStatus::Damaged => Some(Reason::CredentialDamaged),
-        _ => None,
+        CardStatus::Stolen => Err(Reason::CredentialStolen),
+        CardStatus::Lost => Err(Reason::CredentialLost),
+        CardStatus::Destroyed => Err(Reason::CredentialDestroyed),
+        CardStatus::Damaged => Err(Reason::CredentialDamaged),
+        _ => Ok(()),
     }
 }
 
-fn not_in_use(card: &Card) -> Option<Reason> {
+fn in_use(card: &Card) -> Heard {
     match card.status {
-        CardStatus::Unissued => Some(Reason::CredentialUnassigned),
-        CardStatus::Revoked => Some(Reason::CredentialRevoked),
-        CardStatus::Suspended => Some(Reason::CredentialSuspended),
-        CardStatus::Inactive => Some(Reason::CredentialInactivity),
-        _ => None,
+        CardStatus::Unissued => Err(Reason::CredentialUnassigned),
+        CardStatus::Revoked => Err(Reason::CredentialRevoked),
+        CardStatus::Suspended => Err(Reason::CredentialSuspended),
+        CardStatus::Inactive => Err(Reason::CredentialInactivity),
+        _ => Ok(()),
     }
 }
 
-fn out_of_validity(card: &Card, at_ms: i64) -> Option<Reason> {
-    if card.valid.not_yet(at_ms) {
-        Some(Reason::CredentialNotActive)
-    } else if card.valid.over(at_ms) || card.status == CardStatus::Expired {
-        Some(Reason::CredentialExpired)
-    } else {
-        None
-    }
+fn active_holder(card: &Card) -> Heard {
+    deny_unless(card.holder == HolderStatus::Active, Reason::HolderInactive)
 }
+
+fn valid(card: &Card, at_ms: i64) -> Heard {
+    deny_unless(!card.valid.not_yet(at_ms), Reason::CredentialNotActive)?;
+    let expired = card.valid.over(at_ms) || card.status == CardStatus::Expired;
+    deny_unless(!expired, Reason::CredentialExpired)
+}
+
+#[cfg(test)]
+mod tests;

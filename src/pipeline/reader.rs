@@ -114,6 +114,15 @@ impl<S: SwipeStream> PageReader<S> {
         }
     }
 
+    /// As [`PageReader::next`], when there is a next page.
+    pub async fn next_if(&mut self, more: bool, stop: &CancellationToken) -> Read {
+        if more {
+            self.next(stop).await
+        } else {
+            Read::Stopped
+        }
+    }
+
     async fn ask(&mut self) -> Result<Page, Fault> {
         let iterator = match &self.iterator {
             Some(iterator) => iterator.clone(),

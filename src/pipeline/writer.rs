@@ -10,7 +10,7 @@
 
 use std::{future::Future, ops::Range, pin::pin, sync::Arc, time::Duration};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
@@ -127,18 +127,15 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
             return Ok(Vec::new());
         };
         let size = self.limits.table_gets;
-        let chunks = decisions.chunks(size).enumerate();
-        let looks = chunks.map(|(chunk, part)| async move {
-            let answers = self.look_up(table, part).await?;
-            let found = answers.into_iter().enumerate();
-            let found = found.filter_map(|(at, answer)| Some((chunk * size + at, answer?)));
-            Ok(found.collect::<Vec<_>>())
-        });
-        let found: Vec<Vec<_>> = stream::iter(looks)
-            .buffered(self.limits.in_flight)
-            .try_collect()
-            .await?;
-        Ok(found.concat())
+        let mut looks = Vec::with_capacity(decisions.len() / size + 1);
+        for part in decisions.chunks(size) {
+            looks.push(self.look_up(table, part));
+        }
+        let answers = side_by_side(self.limits.in_flight, looks).await?;
+        let answers = answers.into_iter().flatten().enumerate();
+        Ok(answers
+            .filter_map(|(index, answer)| Some((index, answer?)))
+            .collect())
     }
 
     async fn look_up(
@@ -161,23 +158,32 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
         metrics: &SinkMetrics,
         outbox: &Outbox,
     ) -> Result<(), Fenced> {
-        let batches: Vec<Range<usize>> = cut(outbox.sizes(), self.limits.events).collect();
-        let writes = batches.into_iter().map(|batch| async move {
-            let mut attempt = Attempt::new();
-            let mut pending: Vec<usize> = batch.collect();
-            while !pending.is_empty() {
-                let events: Vec<Event<'_>> =
-                    pending.iter().map(|index| outbox.event(*index)).collect();
-                metrics.write();
-                let reply = self.guarded(sink.put(&events)).await?;
-                attempt.settle(&mut pending, reply, metrics).await;
+        let mut writes = Vec::new();
+        for batch in cut(outbox.sizes(), self.limits.events) {
+            writes.push(self.put_event_batch(sink, metrics, outbox, batch));
+        }
+        side_by_side(self.limits.in_flight, writes).await?;
+        Ok(())
+    }
+
+    async fn put_event_batch(
+        &self,
+        sink: &Arc<E>,
+        metrics: &SinkMetrics,
+        outbox: &Outbox,
+        batch: Range<usize>,
+    ) -> Result<(), Fenced> {
+        let mut attempt = Attempt::new();
+        let mut pending: Vec<usize> = batch.collect();
+        while !pending.is_empty() {
+            let events: Vec<Event<'_>> = pending.iter().map(|index| outbox.event(*index)).collect();
+            metrics.write();
+            let reply = self.guarded(sink.put(&events)).await?;
+            if let Some(wait) = attempt.settle(&mut pending, reply, metrics) {
+                sleep(wait).await;
             }
-            Ok(())
-        });
-        stream::iter(writes)
-            .buffer_unordered(self.limits.in_flight)
-            .try_collect()
-            .await
+        }
+        Ok(())
     }
 
     async fn put_decisions(&self, sink: &Arc<T>, decisions: &[Decision<'_>]) -> Result<(), Fenced> {
@@ -186,22 +192,30 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
             .iter()
             .filter(|decision| !decision.repeat)
             .collect();
-        let batches = fresh.chunks(self.limits.table_puts);
-        let writes = batches.map(|batch| async move {
-            let mut attempt = Attempt::new();
-            let mut pending: Vec<usize> = (0..batch.len()).collect();
-            while !pending.is_empty() {
-                let items: Vec<&Decision<'_>> = pending.iter().map(|index| batch[*index]).collect();
-                self.table.write();
-                let reply = self.guarded(sink.put(&items)).await?;
-                attempt.settle(&mut pending, reply, &self.table).await;
+        let mut writes = Vec::with_capacity(fresh.len() / self.limits.table_puts + 1);
+        for batch in fresh.chunks(self.limits.table_puts) {
+            writes.push(self.put_decision_batch(sink, batch));
+        }
+        side_by_side(self.limits.in_flight, writes).await?;
+        Ok(())
+    }
+
+    async fn put_decision_batch(
+        &self,
+        sink: &Arc<T>,
+        batch: &[&Decision<'_>],
+    ) -> Result<(), Fenced> {
+        let mut attempt = Attempt::new();
+        let mut pending: Vec<usize> = (0..batch.len()).collect();
+        while !pending.is_empty() {
+            let items: Vec<&Decision<'_>> = pending.iter().map(|index| batch[*index]).collect();
+            self.table.write();
+            let reply = self.guarded(sink.put(&items)).await?;
+            if let Some(wait) = attempt.settle(&mut pending, reply, &self.table) {
+                sleep(wait).await;
             }
-            Ok(())
-        });
-        stream::iter(writes)
-            .buffer_unordered(self.limits.in_flight)
-            .try_collect()
-            .await
+        }
+        Ok(())
     }
 
     /// Awaits `call` for as long as the fence is open, however often its deadline moves meanwhile.
@@ -221,6 +235,27 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
     }
 }
 
+/// Runs `calls`, at most `in_flight` at once, and returns what they return in their order; or the first to be fenced.
+async fn side_by_side<R>(
+    in_flight: usize,
+    calls: Vec<impl Future<Output = Result<R, Fenced>>>,
+) -> Result<Vec<R>, Fenced> {
+    let mut running = FuturesOrdered::new();
+    let mut results = Vec::with_capacity(calls.len());
+    for call in calls {
+        if running.len() >= in_flight
+            && let Some(result) = running.next().await
+        {
+            results.push(result?);
+        }
+        running.push_back(call);
+    }
+    while let Some(result) = running.next().await {
+        results.push(result?);
+    }
+    Ok(results)
+}
+
 /// The tries of one batch.
 struct Attempt<W> {
     waits: W,
@@ -237,28 +272,23 @@ impl Attempt<()> {
 }
 
 impl<W: FnMut() -> Duration> Attempt<W> {
-    /// Leaves in `pending` what is still not stored, and waits before it may be sent again.
-    async fn settle(
+    /// Leaves in `pending` what is still not stored, and says how long to wait before it may be sent again.
+    fn settle(
         &mut self,
         pending: &mut Vec<usize>,
         reply: Result<Vec<Failed>, Fault>,
         metrics: &SinkMetrics,
-    ) {
-        let wait = match reply {
-            Ok(failed) if failed.is_empty() => {
-                pending.clear();
-                return;
-            }
+    ) -> Option<Duration> {
+        match reply {
             Ok(failed) => {
                 for entry in &failed {
                     metrics.failed_entries(entry.kind, 1);
                 }
                 *pending = failed.iter().map(|entry| pending[entry.index]).collect();
-                (self.waits)()
+                (!failed.is_empty()).then(|| (self.waits)())
             }
-            Err(fault) => self.fault(&fault),
-        };
-        sleep(wait).await;
+            Err(fault) => Some(self.fault(&fault)),
+        }
     }
 
     /// How long to wait after a call failed as a whole. Says so once a batch, at the first failure.
