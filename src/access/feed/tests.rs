@@ -1,3 +1,5 @@
+//! Scenes of the feed over a scripted table, on a paused clock.
+
 use std::sync::Arc;
 
 use tokio::{
