@@ -122,6 +122,7 @@ impl<T: AccessTable> AccessFeed<T> {
         let loading = course.aside.is_some();
         match answer {
             Answer::Listed(shards) => {
+                let shards = shards.map_err(|fault| end(fault, loading))?;
                 let mut asks = at_the_beginning(course.lineage.listed(&shards)?);
                 let awaited = course.lineage.awaits_children();
                 let wait = if awaited {

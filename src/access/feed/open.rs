@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::position::{ShardId, ShardIterator},
-    ports::{AccessTable, ChangeStart},
+    ports::{AccessTable, ChangeStart, FaultKind},
 };
 
 /// Iterators that are opened at once: enough for the round trips of a wide table, few for its service.
@@ -27,7 +27,11 @@ impl<T: AccessTable> AccessFeed<T> {
     ) -> Result<(Lineage, Vec<(ShardId, ShardIterator)>), End> {
         let mut said = false;
         loop {
-            let listed = self.list_once(rng.u64(..)).await.map_err(End::Fault)?;
+            let listed = self.list_once(rng.u64(..)).await;
+            let listed = listed.map_err(|fault| match fault.kind {
+                FaultKind::NotFound => End::Fault(fault),
+                _ => end(fault, true),
+            })?;
             let (lineage, leaves) = Lineage::begin(&listed);
             if !leaves.is_empty() {
                 return Ok((lineage, self.open_at_tip(leaves, rng).await?));
