@@ -75,14 +75,18 @@ impl DynamoAccess {
         let Some(stream) = reply.stream_description else {
             return Err(strange("DescribeStream", "the reply describes no stream"));
         };
-        let on = !matches!(
+        // The label ends the ARN; a stand-in describes a table's new stream under the old one's ARN.
+        let replaced = stream
+            .stream_label
+            .is_some_and(|label| !arn.ends_with(&label));
+        let off = matches!(
             stream.stream_status,
             Some(StreamStatus::Disabled | StreamStatus::Disabling)
         );
         Ok((
             stream.shards.unwrap_or_default(),
             stream.last_evaluated_shard_id,
-            on,
+            !off && !replaced,
         ))
     }
 
