@@ -217,7 +217,7 @@ pub trait AccessTable: Send + Sync + 'static {
         from: Option<ScanCursor>,
     ) -> impl Future<Output = Result<ScanPage, Fault>> + Send;
 
-    /// Every shard of the change stream that is still listed.
+    /// Every shard of the change stream that is still listed. `Trimmed` once when another stream took its place.
     fn change_shards(&self) -> impl Future<Output = Result<Vec<ChangeShard>, Fault>> + Send;
 
     /// An iterator into a change shard.
