@@ -9,7 +9,6 @@
 //! shards but the access cache.
 
 pub mod aggregate;
-mod attempt;
 pub mod batch;
 pub mod consumer;
 pub mod decide;

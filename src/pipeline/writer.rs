@@ -8,6 +8,8 @@
 //! Only failed entries are sent again, with jitter, for as long as the fence is open: there is no last attempt after
 //! which a record would be given up. A write that is under way when the fence closes is abandoned.
 
+mod attempt;
+
 use std::{future::Future, ops::Range, pin::pin, sync::Arc};
 
 use futures::{StreamExt, stream::FuturesOrdered};
@@ -17,12 +19,13 @@ use crate::{
     metrics::{Sink, SinkMetrics},
     model::decision::{Answer, Decision, Event},
     pipeline::{
-        attempt::Attempt,
         batch::{BatchLimits, Outbox, cut},
         fence::Fence,
     },
     ports::{DecisionTable, EventStream},
 };
+
+use attempt::Attempt;
 
 /// What one write holds, and how many are under way at once for one shard.
 #[derive(Clone, Copy, Debug)]
