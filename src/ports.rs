@@ -6,8 +6,9 @@
 use std::{fmt, future::Future, time::Duration};
 
 use crate::model::{
-    decision::{Decision, Verdict},
-    item::Item,
+    decision::{Answer, Decision, Event},
+    item::{Change, Item},
+    lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
     position::{Checkpoint, Page, ShardId, ShardIterator},
 };
 
@@ -62,7 +63,13 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed ({}): {}", self.operation, self.kind.as_label(), self.message)
+        write!(
+            f,
+            "{} failed ({}): {}",
+            self.operation,
+            self.kind.as_label(),
+            self.message
+        )
     }
 }
 
@@ -88,7 +95,9 @@ impl Clock {
         match self {
             Self::System => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+                .map_or(0, |since| {
+                    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+                }),
             Self::Simulated { epoch_ms, start } => {
                 epoch_ms + i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)
             }
@@ -123,19 +132,14 @@ pub trait SwipeStream: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ShardIterator, Fault>> + Send;
 
     /// The next page.
-    fn read(&self, shard: &ShardId, iterator: ShardIterator) -> impl Future<Output = Result<Page, Fault>> + Send;
+    fn read(
+        &self,
+        shard: &ShardId,
+        iterator: ShardIterator,
+    ) -> impl Future<Output = Result<Page, Fault>> + Send;
 }
 
 // === decisions and rejects out ===
-
-/// One event to put on a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event<'a> {
-    /// The partition key, 1–256 characters.
-    pub key: &'a str,
-    /// The payload.
-    pub data: &'a [u8],
-}
 
 /// An entry that a batch call did not store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,25 +157,19 @@ pub trait EventStream: Send + Sync + 'static {
     fn put(&self, events: &[Event<'_>]) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
 }
 
-/// What is already stored about a swipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The answer that stands.
-    pub verdict: Verdict,
-    /// When it was decided, Unix epoch milliseconds.
-    pub decided_at_ms: i64,
-}
-
 /// The decision table.
 pub trait DecisionTable: Send + Sync + 'static {
     /// Stores decisions of at most one batch, no two with one key, and says which were not stored.
-    fn put(&self, decisions: &[Decision<'_>]) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
+    fn put(
+        &self,
+        decisions: &[&Decision<'_>],
+    ) -> impl Future<Output = Result<Vec<Failed>, Fault>> + Send;
 
     /// What is stored for the swipes of these decisions (at most one batch), in their order.
     fn stored(
         &self,
         decisions: &[Decision<'_>],
-    ) -> impl Future<Output = Result<Vec<Option<Stored>>, Fault>> + Send;
+    ) -> impl Future<Output = Result<Vec<Option<Answer>>, Fault>> + Send;
 }
 
 // === the access table ===
@@ -209,19 +207,6 @@ pub enum ChangeStart {
     After(String),
 }
 
-/// One change of one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// `PK` and `SK`.
-    pub key: (String, String),
-    /// The item as it is now, or nothing when it was removed.
-    pub image: Option<Item>,
-    /// Its sequence number in the shard.
-    pub sequence: String,
-    /// When the service says it happened: Unix epoch milliseconds, coarse (seconds).
-    pub created_at_ms: i64,
-}
-
 /// One reply of a change shard.
 #[derive(Clone, Debug, Default)]
 pub struct ChangePage {
@@ -254,7 +239,41 @@ pub trait AccessTable: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ShardIterator, Fault>> + Send;
 
     /// The next page of changes.
-    fn changes(&self, iterator: ShardIterator) -> impl Future<Output = Result<ChangePage, Fault>> + Send;
+    fn changes(
+        &self,
+        iterator: ShardIterator,
+    ) -> impl Future<Output = Result<ChangePage, Fault>> + Send;
+}
+
+// === leases ===
+
+/// The lease table and the workers table beside it. Reads are consistent. No call is retried below this line, and none
+/// outlives the adapter's own timeout.
+pub trait LeaseTable: Send + Sync + 'static {
+    /// Every lease row; rows of other kinds that KCL keeps in the same table are left out.
+    fn leases(&self) -> impl Future<Output = Result<Vec<LeaseRow>, Fault>> + Send;
+
+    /// Makes those of these rows that do not exist, without an owner.
+    fn create(&self, rows: &[LeaseRow]) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Writes a row under its condition. Attributes that are not ours survive.
+    fn write(&self, write: &LeaseWrite) -> impl Future<Output = Result<Written, Fault>> + Send;
+
+    /// Writes the end of a shard and makes the rows of its children (those that do not exist yet): all or nothing.
+    fn end_shard(
+        &self,
+        write: &LeaseWrite,
+        children: &[LeaseRow],
+    ) -> impl Future<Output = Result<Written, Fault>> + Send;
+
+    /// Every worker's heartbeat.
+    fn workers(&self) -> impl Future<Output = Result<Vec<WorkerRow>, Fault>> + Send;
+
+    /// Stores this worker's heartbeat.
+    fn heartbeat(&self, row: &WorkerRow) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Removes a worker's row: its own at the end, or that of one that is dead for long.
+    fn forget(&self, worker: &WorkerId) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// Exponential backoff with full jitter, as a sequence of waits. `dice` yields numbers in `0..1`.

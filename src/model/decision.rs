@@ -133,7 +133,11 @@ pub struct Verdict {
 impl Verdict {
     /// The verdict of `reason` alone.
     pub const fn of(reason: Reason) -> Self {
-        Self { reason, would_deny: None, soft_apb: false }
+        Self {
+            reason,
+            would_deny: None,
+            soft_apb: false,
+        }
     }
 
     /// The flags on the wire, in a fixed order.
@@ -141,6 +145,15 @@ impl Verdict {
         let soft = self.soft_apb.then_some("soft_apb");
         self.would_deny.map(Reason::as_str).into_iter().chain(soft)
     }
+}
+
+/// An answer that was given, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The answer.
+    pub verdict: Verdict,
+    /// When it was decided: Unix epoch milliseconds by the clock of the daemon that decided.
+    pub decided_at_ms: i64,
 }
 
 /// Where the swipe of a decision came from.
@@ -159,16 +172,46 @@ pub struct Source<'a> {
 pub struct Decision<'a> {
     /// The swipe it answers.
     pub swipe: Swipe<'a>,
-    /// The answer.
-    pub verdict: Verdict,
+    /// What stands, and since when.
+    pub answer: Answer,
     /// The swipe's direction, or else the access point's, when either is known.
     pub direction: Option<Direction>,
-    /// When it was decided: Unix epoch milliseconds by the daemon's clock.
-    pub decided_at_ms: i64,
     /// Whether the gate should act on it; false for a late decision and for a repeat.
     pub actuate: bool,
+    /// The swipe was answered before: this is the answer that stands, said again. It is stored already.
+    pub repeat: bool,
     /// Where the swipe stands in its stream.
     pub source: Source<'a>,
+}
+
+/// One event to put on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The partition key, 1–256 characters.
+    pub key: &'a str,
+    /// The payload.
+    pub data: &'a [u8],
+}
+
+impl Decision<'_> {
+    /// The idempotency key: the same swipe has the same id, whatever the shard, worker or retry.
+    pub fn id(&self) -> String {
+        format!("{}#{}", self.swipe.device_id, self.swipe.device_seq)
+    }
+
+    /// The sort key in the decision table: thirteen digits keep the order of instants up to the year 2286.
+    pub fn sort_key(&self) -> String {
+        format!(
+            "CARD#EVENT#SCAN#{:013}#{}",
+            self.swipe.swiped_at_ms,
+            self.id()
+        )
+    }
+
+    /// The partition key in the decision table.
+    pub fn partition_key(&self) -> String {
+        format!("CARD#{}", self.swipe.card_id)
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +224,11 @@ mod tests {
             assert_eq!(Reason::parse(reason.as_str()), Some(reason));
             assert_eq!(reason as usize, index);
         }
-        assert!(Reason::ALL.windows(2).all(|pair| pair[0].rule() <= pair[1].rule()));
+        assert!(
+            Reason::ALL
+                .windows(2)
+                .all(|pair| pair[0].rule() <= pair[1].rule())
+        );
         assert_eq!(Reason::parse("granted"), None);
     }
 }

@@ -43,3 +43,16 @@ impl Value {
         }
     }
 }
+
+/// One change of one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// `PK` and `SK`.
+    pub key: (String, String),
+    /// The item as it is now, or nothing when it was removed.
+    pub image: Option<Item>,
+    /// Its sequence number in the shard.
+    pub sequence: String,
+    /// When the service says it happened: Unix epoch milliseconds, coarse (seconds).
+    pub created_at_ms: i64,
+}

@@ -7,6 +7,7 @@ pub mod card;
 pub mod decision;
 pub mod door;
 pub mod item;
+pub mod lease;
 pub mod position;
 pub mod reject;
 pub mod swipe;

@@ -39,7 +39,11 @@ impl SequenceNumber {
             return None;
         }
         let trimmed = digits.trim_start_matches('0');
-        Some(Self(Arc::from(if trimmed.is_empty() { "0" } else { trimmed })))
+        Some(Self(Arc::from(if trimmed.is_empty() {
+            "0"
+        } else {
+            trimmed
+        })))
     }
 
     /// The digits.
@@ -175,14 +179,27 @@ mod tests {
     use super::*;
 
     fn at(digits: &str, sub: u64) -> Checkpoint {
-        Checkpoint::At(Position { sequence: SequenceNumber::parse(digits).expect("digits"), sub })
+        Checkpoint::At(Position {
+            sequence: SequenceNumber::parse(digits).expect("digits"),
+            sub,
+        })
     }
 
     #[test]
     fn sequence_numbers_compare_as_numbers_however_long_they_are() {
-        let rows = ["0", "9", "10", "99", "100", "49680427550845405794076313658409477259353495647127863298"];
+        let rows = [
+            "0",
+            "9",
+            "10",
+            "99",
+            "100",
+            "49680427550845405794076313658409477259353495647127863298",
+        ];
         for pair in rows.windows(2) {
-            let (low, high) = (SequenceNumber::parse(pair[0]), SequenceNumber::parse(pair[1]));
+            let (low, high) = (
+                SequenceNumber::parse(pair[0]),
+                SequenceNumber::parse(pair[1]),
+            );
             assert!(low < high, "{} < {}", pair[0], pair[1]);
         }
         assert_eq!(SequenceNumber::parse("007"), SequenceNumber::parse("7"));

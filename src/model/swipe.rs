@@ -64,5 +64,7 @@ pub struct Swipe<'a> {
 /// Whether `text` can be the id of a device, access point or card: 1–64 of `A-Za-z0-9._:-`.
 pub fn is_id(text: &[u8]) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len())
-        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
 }

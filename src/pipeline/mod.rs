@@ -1,1 +1,23 @@
-//! The straight line.
+//! The straight line a swipe takes.
+//!
+//! ```text
+//! reader ─▶ page ─▶ judge: unpack, decode, decide ─▶ encode, batch ─▶ writer ─▶ all stored ─▶ report
+//! ```
+//!
+//! `aggregate`, `decode`, `decide`, `judge`, `encode`, `batch` and `recent` are pure; `reader`, `writer`, `desk` and `consumer`
+//! wait. A page is the unit: it is read, decided, stored and reported as a whole, and nothing is shared between
+//! shards but the access cache.
+
+pub mod aggregate;
+pub mod batch;
+pub mod consumer;
+pub mod decide;
+pub mod decode;
+pub mod desk;
+pub mod encode;
+pub mod fence;
+mod json;
+pub mod judge;
+pub mod reader;
+pub mod recent;
+pub mod writer;

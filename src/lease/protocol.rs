@@ -1,0 +1,516 @@
+//! The lease protocol of one worker as a pure state machine: rows, replies and ticks in; writes and orders out.
+//!
+//! What it holds to:
+//! * A lease changes hands in two ways only: its owner gives it, or its owner is dead. Nobody takes from the living.
+//! * A consumer runs only after a conditional write of this worker on the row, so that a take-over that another worker
+//!   has under way cannot apply afterwards.
+//! * One outstanding write a lease. A write whose reply is lost is sent again unchanged until its outcome is known.
+//! * Past the fence (the last stored heartbeat was *sent* longer ago than `failover − margin`) everything held is dropped
+//!   and its consumers are aborted; what is still this worker's afterwards is taken again by a write.
+//!
+//! It knows no clock, no I/O and no randomness; every `now` is time since this process started.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    lease::{
+        plan::plan,
+        view::{Seen, Standing, View},
+    },
+    model::{
+        lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
+        position::{Checkpoint, ChildShard, Position, ShardId},
+    },
+    pipeline::consumer::Finish,
+};
+
+/// How long a shard rests whose consumer halted or found no such shard: a person has to act, and reads the log.
+const REST: Duration = Duration::from_secs(30);
+
+/// The protocol's times.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// A silent worker is dead after this.
+    pub failover: Duration,
+    /// How much earlier than others may call it dead a worker fences itself.
+    pub margin: Duration,
+    /// How often the progress of a busy shard is written.
+    pub checkpoint: Duration,
+}
+
+/// What the state machine is told.
+#[derive(Debug)]
+pub enum Input {
+    /// Time passed.
+    Tick,
+    /// The lease table was read.
+    Leases(Seen, Vec<LeaseRow>),
+    /// The workers table was read.
+    Workers(Seen, Vec<WorkerRow>),
+    /// The stream was listed.
+    Listed(Vec<ShardId>),
+    /// A heartbeat that was sent at this instant is stored.
+    Heartbeat(Duration),
+    /// A write ended; `None`: its reply was lost or it was refused for now.
+    Written(ShardId, Option<Written>),
+    /// A consumer stored everything up to here.
+    Progress(ShardId, Position),
+    /// The consumer that was started as this run ended.
+    Finished(ShardId, u64, Finish),
+    /// Give everything away and take nothing more.
+    Drain,
+}
+
+/// What the state machine asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Run a consumer that goes on after this checkpoint; its end is reported with this run number.
+    Start(ShardId, u64, Checkpoint),
+    /// Let the consumer finish its page.
+    Stop(ShardId),
+    /// Drop the consumer at once.
+    Abort(ShardId),
+    /// Write the row; an end of shard makes these children too.
+    Write(LeaseWrite, Vec<LeaseRow>),
+    /// Say what happened.
+    Note(ShardId, Note),
+}
+
+/// What happened to a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Taken: it had no living owner.
+    Taken,
+    /// Received from the worker that gave it.
+    Received,
+    /// Given to that worker.
+    Given(WorkerId),
+    /// Left without an owner.
+    Released,
+    /// Dropped by this worker itself, whose heartbeat is late.
+    Fenced,
+    /// Another worker has it, found out by a write.
+    Lost,
+    /// Its shard ended.
+    Ended,
+    /// A checkpoint is stored.
+    Checkpointed,
+    /// The consumer stopped rather than lose a record, or found no shard.
+    Halted(String),
+}
+
+/// What a lease that this worker holds is doing.
+#[derive(Debug)]
+enum Phase {
+    /// The write that makes it ours is under way; the flag: it was ours by name before (given, or kept over a fence).
+    Taking { ours: bool },
+    /// Its consumer runs.
+    Running,
+    /// Its consumer finishes a page.
+    Stopping,
+    /// No consumer runs; the lease is to be given away.
+    Giving,
+    /// No consumer runs; one may start at this instant.
+    Resting(Duration),
+    /// Its shard is read to its end, and continued by these.
+    Ending(Vec<ChildShard>),
+}
+
+#[derive(Debug)]
+struct Held {
+    phase: Phase,
+    run: u64,
+    done: Option<Position>,
+    writing: Option<(LeaseWrite, Vec<LeaseRow>)>,
+    /// The outcome of `writing` is unknown: it goes out again at the next tick.
+    resend: bool,
+    saved_at: Duration,
+    halted: bool,
+    /// The stream said that it has no such shard.
+    gone: bool,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Protocol {
+    me: WorkerId,
+    timing: Timing,
+    view: View,
+    held: BTreeMap<ShardId, Held>,
+    targets: BTreeMap<ShardId, WorkerId>,
+    heartbeat_sent: Option<Duration>,
+    draining: bool,
+    runs: u64,
+}
+
+impl Protocol {
+    /// The protocol of worker `me`, which has seen nothing yet.
+    pub fn new(me: WorkerId, timing: Timing) -> Self {
+        let view = View::new(me.clone(), timing.failover);
+        Self {
+            me,
+            timing,
+            view,
+            held: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            heartbeat_sent: None,
+            draining: false,
+            runs: 0,
+        }
+    }
+
+    /// What was last seen of the tables.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The shards this worker holds, and whether each stands still until a person acts.
+    pub fn held(&self) -> impl Iterator<Item = (&ShardId, bool)> {
+        let mine = self
+            .held
+            .iter()
+            .filter(|(_, held)| !matches!(held.phase, Phase::Taking { .. }));
+        mine.map(|(shard, held)| (shard, held.halted))
+    }
+
+    /// Whether a drain is complete.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.held.is_empty()
+    }
+
+    /// Until when this worker may write.
+    pub fn fence(&self) -> Option<Duration> {
+        self.heartbeat_sent
+            .map(|sent| sent + self.timing.failover - self.timing.margin)
+    }
+
+    /// Takes `input` in and adds to `out` what is to be done now.
+    pub fn apply(&mut self, now: Duration, input: Input, out: &mut Vec<Action>) {
+        match input {
+            Input::Tick => {}
+            Input::Leases(seen, rows) => self.view.observe_leases(seen, rows),
+            Input::Workers(seen, rows) => self.view.observe_workers(seen, &rows),
+            Input::Listed(shards) => return self.listed(now, &shards, out),
+            Input::Heartbeat(sent) => self.heartbeat_sent = self.heartbeat_sent.max(Some(sent)),
+            Input::Written(shard, outcome) => return self.written(now, &shard, outcome, out),
+            Input::Progress(shard, done) => {
+                if let Some(held) = self.held.get_mut(&shard) {
+                    held.done = Some(done);
+                }
+                return;
+            }
+            Input::Finished(shard, run, finish) => {
+                return self.finished(now, &shard, run, finish, out);
+            }
+            Input::Drain => self.draining = true,
+        }
+        self.step(now, out);
+    }
+
+    /// Moves every lease on as far as it can go now.
+    fn step(&mut self, now: Duration, out: &mut Vec<Action>) {
+        if self.fence().is_none_or(|deadline| now >= deadline) {
+            return self.drop_all(out);
+        }
+        self.replan();
+        let shards: Vec<ShardId> = self.view.leases().map(|row| row.shard.clone()).collect();
+        for shard in shards {
+            self.step_lease(now, &shard, out);
+        }
+    }
+
+    fn drop_all(&mut self, out: &mut Vec<Action>) {
+        for (shard, held) in std::mem::take(&mut self.held) {
+            if matches!(held.phase, Phase::Running | Phase::Stopping) {
+                out.push(Action::Abort(shard.clone()));
+            }
+            out.push(Action::Note(shard, Note::Fenced));
+        }
+    }
+
+    fn replan(&mut self) {
+        let mut active = BTreeMap::new();
+        for row in self.view.leases() {
+            let owner = match self.view.standing(row) {
+                Standing::Mine | Standing::Elsewhere => row.owner.clone(),
+                Standing::Orphaned => None,
+                Standing::Waiting | Standing::Ended => continue,
+            };
+            active.insert(row.shard.clone(), owner);
+        }
+        self.targets = plan(&active, &self.view.targets(!self.draining));
+    }
+
+    fn step_lease(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        let Some(row) = self.view.lease(shard) else {
+            return;
+        };
+        let standing = self.view.standing(row);
+        let keep = self.targets.get(shard) == Some(&self.me);
+        let Some(held) = self.held.get_mut(shard) else {
+            if keep && matches!(standing, Standing::Mine | Standing::Orphaned) {
+                self.take(now, shard, out);
+            }
+            return;
+        };
+        if let Some((write, children)) = &held.writing {
+            if std::mem::take(&mut held.resend) {
+                out.push(Action::Write(write.clone(), children.clone()));
+            }
+            return;
+        }
+        match &held.phase {
+            Phase::Taking { .. } | Phase::Stopping => {}
+            Phase::Running if !keep => {
+                held.phase = Phase::Stopping;
+                out.push(Action::Stop(shard.clone()));
+            }
+            Phase::Running => {
+                let due = now.saturating_sub(held.saved_at) >= self.timing.checkpoint;
+                if due && unsaved(held, row).is_some() {
+                    self.write(now, shard, Some(self.me.clone()), out);
+                }
+            }
+            Phase::Resting(_) if !keep => {
+                held.phase = Phase::Giving;
+                self.give(now, shard, out);
+            }
+            Phase::Resting(until) if now >= *until => self.start(shard, out),
+            Phase::Resting(_) => {}
+            Phase::Giving => self.give(now, shard, out),
+            Phase::Ending(_) => self.end(now, shard, out),
+        }
+    }
+
+    fn take(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        let ours = self
+            .view
+            .lease(shard)
+            .is_some_and(|row| row.owner.as_ref() == Some(&self.me));
+        let held = Held {
+            phase: Phase::Taking { ours },
+            run: 0,
+            done: None,
+            writing: None,
+            resend: false,
+            saved_at: now,
+            halted: false,
+            gone: false,
+        };
+        self.held.insert(shard.clone(), held);
+        self.write(now, shard, Some(self.me.clone()), out);
+    }
+
+    fn give(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        let target = self.targets.get(shard).cloned();
+        if target.as_ref() == Some(&self.me) && !self.draining {
+            // The plan changed its mind while the consumer finished.
+            return self.start(shard, out);
+        }
+        self.write(now, shard, target, out);
+    }
+
+    fn start(&mut self, shard: &ShardId, out: &mut Vec<Action>) {
+        let (Some(held), Some(row)) = (self.held.get_mut(shard), self.view.lease(shard)) else {
+            return;
+        };
+        self.runs += 1;
+        (held.phase, held.run, held.halted) = (Phase::Running, self.runs, false);
+        let from = held
+            .done
+            .clone()
+            .map_or_else(|| row.checkpoint.clone(), Checkpoint::At);
+        out.push(Action::Start(shard.clone(), held.run, from));
+    }
+
+    /// Writes owner and progress of a lease that is held.
+    fn write(
+        &mut self,
+        now: Duration,
+        shard: &ShardId,
+        owner: Option<WorkerId>,
+        out: &mut Vec<Action>,
+    ) {
+        let (Some(held), Some(row)) = (self.held.get_mut(shard), self.view.lease(shard)) else {
+            return;
+        };
+        let write = LeaseWrite {
+            shard: shard.clone(),
+            owner_was: row.owner.clone(),
+            counter_was: row.counter,
+            owner,
+            checkpoint: unsaved(held, row),
+        };
+        held.saved_at = now;
+        held.writing = Some((write.clone(), Vec::new()));
+        out.push(Action::Write(write, Vec::new()));
+    }
+
+    fn end(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        let (Some(held), Some(row)) = (self.held.get_mut(shard), self.view.lease(shard)) else {
+            return;
+        };
+        let Phase::Ending(children) = &held.phase else {
+            return;
+        };
+        let children = children.iter().map(child_row).collect::<Vec<_>>();
+        let write = LeaseWrite {
+            shard: shard.clone(),
+            owner_was: row.owner.clone(),
+            counter_was: row.counter,
+            owner: None,
+            checkpoint: Some(Checkpoint::ShardEnd),
+        };
+        held.saved_at = now;
+        held.writing = Some((write.clone(), children.clone()));
+        out.push(Action::Write(write, children));
+    }
+
+    fn written(
+        &mut self,
+        now: Duration,
+        shard: &ShardId,
+        outcome: Option<Written>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(held) = self.held.get_mut(shard) else {
+            // Fenced meanwhile. Whatever the write did, the next read of the table shows it.
+            return;
+        };
+        match outcome {
+            None => held.resend = true,
+            Some(Written::Applied) => {
+                let Some((write, children)) = held.writing.take() else {
+                    return;
+                };
+                self.applied(now, write, children, out);
+            }
+            Some(Written::Conflict(row)) => {
+                if matches!(held.phase, Phase::Running | Phase::Stopping) {
+                    out.push(Action::Abort(shard.clone()));
+                }
+                let wanted = matches!(held.phase, Phase::Taking { .. });
+                self.held.remove(shard);
+                match row {
+                    Some(row) => self.view.learn(row, now),
+                    None => self.view.forget(shard),
+                }
+                if !wanted {
+                    out.push(Action::Note(shard.clone(), Note::Lost));
+                }
+            }
+        }
+    }
+
+    fn applied(
+        &mut self,
+        now: Duration,
+        write: LeaseWrite,
+        children: Vec<LeaseRow>,
+        out: &mut Vec<Action>,
+    ) {
+        let shard = write.shard.clone();
+        if let Some(row) = self.view.lease(&shard) {
+            let checkpoint = write
+                .checkpoint
+                .clone()
+                .unwrap_or_else(|| row.checkpoint.clone());
+            let counter = write.counter_was + 1;
+            let row = LeaseRow {
+                owner: write.owner.clone(),
+                counter,
+                checkpoint,
+                ..row.clone()
+            };
+            self.view.learn(row, now);
+        }
+        let Some(held) = self.held.get_mut(&shard) else {
+            return;
+        };
+        match &held.phase {
+            Phase::Taking { ours } => {
+                let note = if *ours { Note::Received } else { Note::Taken };
+                out.push(Action::Note(shard.clone(), note));
+                self.start(&shard, out);
+            }
+            Phase::Running | Phase::Stopping | Phase::Resting(_) => {
+                out.push(Action::Note(shard, Note::Checkpointed));
+            }
+            Phase::Giving => match write.owner {
+                // A checkpoint that was under way when the consumer finished: the lease is still ours.
+                Some(owner) if owner == self.me => self.give(now, &shard, out),
+                owner => {
+                    self.held.remove(&shard);
+                    let note = owner.map_or(Note::Released, Note::Given);
+                    out.push(Action::Note(shard, note));
+                }
+            },
+            Phase::Ending(_) if write.checkpoint != Some(Checkpoint::ShardEnd) => {
+                self.end(now, &shard, out);
+            }
+            Phase::Ending(_) => {
+                self.held.remove(&shard);
+                out.push(Action::Note(shard, Note::Ended));
+                for child in children {
+                    if self.view.lease(&child.shard).is_none() {
+                        self.view.learn(child, now);
+                    }
+                }
+                self.step(now, out);
+            }
+        }
+    }
+
+    fn finished(
+        &mut self,
+        now: Duration,
+        shard: &ShardId,
+        run: u64,
+        finish: Finish,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(held) = self.held.get_mut(shard).filter(|held| held.run == run) else {
+            return;
+        };
+        held.gone = matches!(finish, Finish::Gone(_));
+        held.phase = match finish {
+            Finish::ShardEnd(children) => Phase::Ending(children),
+            Finish::Drained => Phase::Giving,
+            Finish::Fenced => Phase::Resting(now),
+            Finish::Gone(why) | Finish::Halted(why) => {
+                held.halted = true;
+                out.push(Action::Note(shard.clone(), Note::Halted(why)));
+                Phase::Resting(now + REST)
+            }
+        };
+        self.step(now, out);
+    }
+
+    /// A shard that the stream no longer lists, and says it does not have, ended without a last page.
+    fn listed(&mut self, now: Duration, shards: &[ShardId], out: &mut Vec<Action>) {
+        for (shard, held) in &mut self.held {
+            let resting = matches!(held.phase, Phase::Resting(_));
+            if resting && held.gone && !shards.is_empty() && !shards.contains(shard) {
+                held.phase = Phase::Ending(Vec::new());
+            }
+        }
+        self.step(now, out);
+    }
+}
+
+/// The progress that the row does not have yet.
+fn unsaved(held: &Held, row: &LeaseRow) -> Option<Checkpoint> {
+    let done = Checkpoint::At(held.done.clone()?);
+    (done > row.checkpoint).then_some(done)
+}
+
+fn child_row(child: &ChildShard) -> LeaseRow {
+    LeaseRow {
+        shard: child.id.clone(),
+        owner: None,
+        counter: 0,
+        checkpoint: Checkpoint::TrimHorizon,
+        parents: child.parents.clone(),
+        hash_range: Some(child.hash_range.clone()),
+    }
+}

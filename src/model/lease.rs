@@ -1,0 +1,130 @@
+//! Leases: which worker may read which shard, and how far it is.
+
+use std::{fmt, sync::Arc};
+
+use super::position::{Checkpoint, ShardId};
+
+/// One running process. Unique for its life: two processes never share an id. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(Arc<str>);
+
+impl WorkerId {
+    /// The worker of that name.
+    pub fn new(name: &str) -> Self {
+        Self(Arc::from(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A row of the lease table: one a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// The shard, and the row's key.
+    pub shard: ShardId,
+    /// Who holds it; during a hand-over of KCL's, who still does.
+    pub owner: Option<WorkerId>,
+    /// Rises with every write of owner or checkpoint; the condition of the next one.
+    pub counter: u64,
+    /// How far the shard is done.
+    pub checkpoint: Checkpoint,
+    /// The shards it continues: read only after they have all ended.
+    pub parents: Vec<ShardId>,
+    /// First and last hash key, inclusive, decimal, when known.
+    pub hash_range: Option<(String, String)>,
+}
+
+/// A conditional write: applies only to the row as this worker last saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseWrite {
+    /// The row.
+    pub shard: ShardId,
+    /// Who must hold it before.
+    pub owner_was: Option<WorkerId>,
+    /// What its counter must be before; one more after.
+    pub counter_was: u64,
+    /// Who holds it after.
+    pub owner: Option<WorkerId>,
+    /// How far the shard is done after, when that changes.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+impl LeaseWrite {
+    /// Whether `row`, found where the condition failed, is what this very write left: its reply was lost.
+    pub fn made(&self, row: &LeaseRow) -> bool {
+        row.counter == self.counter_was + 1
+            && row.owner == self.owner
+            && self
+                .checkpoint
+                .as_ref()
+                .is_none_or(|checkpoint| *checkpoint == row.checkpoint)
+    }
+}
+
+/// How a conditional write ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It applies, by this call or by an earlier one whose reply was lost.
+    Applied,
+    /// The row is another now; this is what it is, or nothing when it is gone.
+    Conflict(Option<LeaseRow>),
+}
+
+/// A row of the workers table: a worker's own heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerRow {
+    /// Whose.
+    pub id: WorkerId,
+    /// Rises once a heartbeat.
+    pub heartbeat: u64,
+    /// It is stopping and takes no more leases.
+    pub leaving: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_recognises_the_row_it_left_and_no_other() {
+        let me = Some(WorkerId::new("me"));
+        let write = LeaseWrite {
+            shard: ShardId::new("s"),
+            owner_was: None,
+            counter_was: 4,
+            owner: me.clone(),
+            checkpoint: None,
+        };
+        let left = LeaseRow {
+            shard: ShardId::new("s"),
+            owner: me,
+            counter: 5,
+            checkpoint: Checkpoint::TrimHorizon,
+            parents: Vec::new(),
+            hash_range: None,
+        };
+        assert!(write.made(&left));
+        assert!(!write.made(&LeaseRow {
+            counter: 6,
+            ..left.clone()
+        }));
+        assert!(!write.made(&LeaseRow {
+            owner: Some(WorkerId::new("other")),
+            ..left.clone()
+        }));
+        let ending = LeaseWrite {
+            checkpoint: Some(Checkpoint::ShardEnd),
+            ..write
+        };
+        assert!(!ending.made(&left), "another checkpoint");
+    }
+}

@@ -1,0 +1,132 @@
+//! The shard consumer: read → decode → decide → write → report, one page at a time, for one shard.
+//!
+//! The next page is read while this one is handled, one page ahead and no more. The consumer never writes a checkpoint: it
+//! reports how far it is, and the lease coordinator writes. It never gives a record up: what cannot be stored holds
+//! the shard where it is.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    access::cache::AccessCache,
+    model::position::{Checkpoint, ChildShard, Next, Position, ShardId},
+    pipeline::{
+        decide::Policy,
+        desk::Desk,
+        fence::Fence,
+        reader::{Pace, PageReader, Read},
+        writer::{Sinks, WriteLimits},
+    },
+    ports::{Clock, DecisionTable, EventStream, SwipeStream},
+};
+
+/// What every consumer of a worker keeps to.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsumerLimits {
+    /// How fast to read.
+    pub pace: Pace,
+    /// How much to write at once.
+    pub write: WriteLimits,
+    /// What the rules may assume.
+    pub policy: Policy,
+}
+
+/// What every consumer of a worker works with.
+#[derive(Debug)]
+pub struct Shared<S, E, T> {
+    /// The swipe stream.
+    pub stream: Arc<S>,
+    /// Where decisions and rejects go.
+    pub sinks: Sinks<E, T>,
+    /// What is known about cards and doors.
+    pub cache: Arc<AccessCache>,
+    /// How fast, how much, by which policy.
+    pub limits: ConsumerLimits,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+/// How far a consumer is.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Everything up to here is stored.
+    pub done: Option<Position>,
+    /// How far the last page was behind the tip, in milliseconds.
+    pub behind_latest_ms: i64,
+}
+
+/// Why a consumer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// Everything in the shard is stored; these shards continue it.
+    ShardEnd(Vec<ChildShard>),
+    /// It was told to stop, and what it had begun is stored.
+    Drained,
+    /// It may no longer write.
+    Fenced,
+    /// The stream has no such shard.
+    Gone(String),
+    /// It stopped rather than lose a record.
+    Halted(String),
+}
+
+/// Consumes one shard.
+#[derive(Debug)]
+pub struct ShardConsumer<S, E, T> {
+    shard: ShardId,
+    reader: PageReader<S>,
+    desk: Desk<E, T>,
+}
+
+impl<S: SwipeStream, E: EventStream, T: DecisionTable> ShardConsumer<S, E, T> {
+    /// A consumer of `shard` that goes on after `from` and writes while `fence` is open.
+    pub fn new(
+        shared: &Shared<S, E, T>,
+        shard: ShardId,
+        from: Checkpoint,
+        fence: Fence,
+        progress: watch::Sender<Progress>,
+    ) -> Self {
+        let done: Option<Position> = match &from {
+            Checkpoint::At(position) => Some(position.clone()),
+            _ => None,
+        };
+        let stream = Arc::clone(&shared.stream);
+        Self {
+            reader: PageReader::new(stream, shard.clone(), from, shared.limits.pace),
+            desk: Desk::new(shared, shard.clone(), done, fence, progress),
+            shard,
+        }
+    }
+
+    /// Consumes until the shard ends, `drain` is cancelled, the fence closes, or a record cannot be kept safe.
+    pub async fn run(self, drain: CancellationToken) -> Finish {
+        let Self {
+            shard,
+            mut reader,
+            mut desk,
+        } = self;
+        let mut read = reader.next(&drain).await;
+        loop {
+            let (page, arrived) = match read {
+                Read::Page(page, arrived) => (page, arrived),
+                Read::Stopped => return Finish::Drained,
+                Read::Gone(fault) => return Finish::Gone(fault.to_string()),
+            };
+            let more = matches!(page.next, Next::Iterator(_));
+            let ahead = reader.next_if(more, &drain);
+            let (handled, next) = futures::join!(desk.handle(&page, arrived), ahead);
+            if let Err(finish) = handled {
+                return finish;
+            }
+            if let Next::ShardEnd(children) = page.next {
+                info!(%shard, children = children.len(), "shard read to its end");
+                return Finish::ShardEnd(children);
+            }
+            read = next;
+        }
+    }
+}

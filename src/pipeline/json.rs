@@ -1,0 +1,370 @@
+//! A strict reader of one JSON object, borrowing from its bytes.
+//!
+//! Why not a library: the swipe's path is what `swiped` exists for, and a reject has to name the field and the
+//! fault, which a deserializer gives only as prose. Accepts exactly RFC 8259 (checked against serde_json by a
+//! property test), except that nesting deeper than [`DEPTH_MAX`] is refused.
+//!
+//! Never allocates unless a string holds an escape.
+
+use std::borrow::Cow;
+
+/// Deepest nesting of a value that is skipped; serde_json's own bound is 128.
+const DEPTH_MAX: u32 = 64;
+
+/// Why bytes are not JSON, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Syntax {
+    /// What was wrong.
+    pub what: &'static str,
+    /// The byte it was wrong at, from 0.
+    pub at: usize,
+}
+
+/// A value as far as a swipe needs to look into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A string, unescaped.
+    Text(Cow<'a, str>),
+    /// A number, as its text.
+    Number(&'a str),
+    /// `true` or `false`.
+    Bool(bool),
+    /// `null`, an array or an object, skipped.
+    Other,
+}
+
+/// A cursor over the text of one JSON document.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the start of `text`.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Calls `field` with every key and value of the object that the document must be.
+    pub fn object(
+        mut self,
+        mut field: impl FnMut(Cow<'a, str>, Value<'a>) -> Result<(), Syntax>,
+    ) -> Result<(), Syntax> {
+        self.space();
+        self.expect(b'{', "expected an object")?;
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+        } else {
+            loop {
+                self.space();
+                let key = self.string()?;
+                self.space();
+                self.expect(b':', "expected ':'")?;
+                self.space();
+                let value = self.value(0)?;
+                field(key, value)?;
+                self.space();
+                match self.peek() {
+                    Some(b',') => self.at += 1,
+                    Some(b'}') => {
+                        self.at += 1;
+                        break;
+                    }
+                    _ => return self.fail("expected ',' or '}'"),
+                }
+            }
+        }
+        self.space();
+        if self.at < self.text.len() {
+            self.fail("unexpected text after the object")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The place of the reader, for errors of the caller.
+    fn fail<T>(&self, what: &'static str) -> Result<T, Syntax> {
+        Err(Syntax { what, at: self.at })
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Syntax> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            Ok(())
+        } else {
+            self.fail(what)
+        }
+    }
+
+    fn value(&mut self, depth: u32) -> Result<Value<'a>, Syntax> {
+        match self.peek() {
+            Some(b'"') => self.string().map(Value::Text),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Value::Number),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Other),
+            Some(b'{' | b'[') if depth >= DEPTH_MAX => self.fail("nested too deep"),
+            Some(b'{') => self.skip_members(b'}', depth, true),
+            Some(b'[') => self.skip_members(b']', depth, false),
+            _ => self.fail("expected a value"),
+        }
+    }
+
+    fn word(&mut self, word: &'static str, value: Value<'a>) -> Result<Value<'a>, Syntax> {
+        if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(value)
+        } else {
+            self.fail("expected a value")
+        }
+    }
+
+    fn skip_members(&mut self, close: u8, depth: u32, keyed: bool) -> Result<Value<'a>, Syntax> {
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(Value::Other);
+        }
+        loop {
+            self.space();
+            if keyed {
+                self.string()?;
+                self.space();
+                self.expect(b':', "expected ':'")?;
+                self.space();
+            }
+            self.value(depth + 1)?;
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(byte) if byte == close => {
+                    self.at += 1;
+                    return Ok(Value::Other);
+                }
+                _ => return self.fail("expected ',' or the end of a list or object"),
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<&'a str, Syntax> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return self.fail("expected a digit"),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(&self.text[start..self.at])
+    }
+
+    fn digits(&mut self) -> Result<(), Syntax> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start {
+            self.fail("expected a digit")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, Syntax> {
+        self.expect(b'"', "expected a string")?;
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        while let Some(&byte) = bytes.get(self.at) {
+            match byte {
+                b'"' => {
+                    let text = &self.text[start..self.at];
+                    self.at += 1;
+                    return Ok(Cow::Borrowed(text));
+                }
+                b'\\' => return self.escaped(start).map(Cow::Owned),
+                0..=0x1f => return self.fail("control character in a string"),
+                _ => self.at += 1,
+            }
+        }
+        self.fail("string without an end")
+    }
+
+    /// The rest of a string from its first backslash on; `start` is where its text began.
+    fn escaped(&mut self, start: usize) -> Result<String, Syntax> {
+        let mut out = String::from(&self.text[start..self.at]);
+        loop {
+            let plain = self.at;
+            while self
+                .peek()
+                .is_some_and(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+            {
+                self.at += 1;
+            }
+            out.push_str(&self.text[plain..self.at]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    let letter = self.peek();
+                    self.at += 1;
+                    out.push(match letter {
+                        Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
+                        Some(b'b') => '\u{8}',
+                        Some(b'f') => '\u{c}',
+                        Some(b'n') => '\n',
+                        Some(b'r') => '\r',
+                        Some(b't') => '\t',
+                        Some(b'u') => self.unicode()?,
+                        _ => return self.fail("unknown escape"),
+                    });
+                }
+                Some(_) => return self.fail("control character in a string"),
+                None => return self.fail("string without an end"),
+            }
+        }
+    }
+
+    fn unicode(&mut self) -> Result<char, Syntax> {
+        let first = self.hex4()?;
+        let code = if (0xd800..0xdc00).contains(&first) {
+            self.expect(b'\\', "lone surrogate")?;
+            self.expect(b'u', "lone surrogate")?;
+            let second = self.hex4()?;
+            if !(0xdc00..0xe000).contains(&second) {
+                return self.fail("lone surrogate");
+            }
+            0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)
+        } else {
+            first
+        };
+        char::from_u32(code).map_or_else(|| self.fail("lone surrogate"), Ok)
+    }
+
+    fn hex4(&mut self) -> Result<u32, Syntax> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let Some(digit) = self.peek().and_then(|byte| char::from(byte).to_digit(16)) else {
+                return self.fail("expected four hexadecimal digits");
+            };
+            code = code * 16 + digit;
+            self.at += 1;
+        }
+        Ok(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<Vec<(String, Value<'_>)>, Syntax> {
+        let mut fields = Vec::new();
+        Reader::new(text).object(|key, value| {
+            fields.push((key.into_owned(), value));
+            Ok(())
+        })?;
+        Ok(fields)
+    }
+
+    #[test]
+    fn escapes_surrogates_and_nested_values_are_read_as_the_standard_says() {
+        let fields = read(
+            r#" { "a\u0062" : "x\n\u00e9\ud83d\ude00" , "n":-1.5e+3,"l":[1,{"k":[]}],"t":true} "#,
+        );
+        let fields = fields.expect("valid JSON");
+        assert_eq!(fields[0], ("ab".to_owned(), Value::Text("x\né😀".into())));
+        assert_eq!(fields[1], ("n".to_owned(), Value::Number("-1.5e+3")));
+        assert_eq!(fields[2], ("l".to_owned(), Value::Other));
+        assert_eq!(fields[3], ("t".to_owned(), Value::Bool(true)));
+    }
+
+    proptest! {
+        #[test]
+        fn accepts_exactly_the_objects_that_serde_json_accepts(text in fragments()) {
+            let theirs = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text);
+            prop_assert_eq!(read(&text).is_ok(), theirs.is_ok(), "{}: {:?} {:?}", text, read(&text), theirs.err());
+        }
+
+        #[test]
+        fn any_object_is_accepted_and_its_strings_read_back(pairs in proptest::collection::vec((".*", ".*"), 0..6)) {
+            let text = format!(
+                "{{{}}}",
+                pairs
+                    .iter()
+                    .map(|(key, value)| format!("{}:{}", serde_json::json!(key), serde_json::json!(value)))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            );
+            let expected: Vec<_> =
+                pairs.iter().map(|(key, value)| (key.clone(), Value::Text(value.as_str().into()))).collect();
+            prop_assert_eq!(read(&text).expect("valid JSON"), expected);
+        }
+    }
+
+    /// Objects of valid and nearly valid pieces, so that both answers are common.
+    fn fragments() -> impl Strategy<Value = String> {
+        let piece = proptest::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"a\"",
+            "\"\\u00e9\"",
+            "\"\\ud83d\\ude00\"",
+            "\"\\ud83d\"",
+            "\"\\x\"",
+            "0",
+            "01",
+            "-",
+            "-0",
+            "1.5",
+            "1.",
+            ".5",
+            "1e5",
+            "1e",
+            "true",
+            "tru",
+            "null",
+            " ",
+            "\n",
+            "\"\t\"",
+            "\"",
+            "{}",
+            "[]",
+            "\"k\":1",
+            ",\"k\":1",
+        ]);
+        proptest::collection::vec(piece, 0..8).prop_map(|pieces| format!("{{{}}}", pieces.concat()))
+    }
+}

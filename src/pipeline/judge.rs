@@ -1,0 +1,299 @@
+//! A page to its decisions and rejects: unpack, decode, decide. Pure; the clock was read once by whoever calls.
+//!
+//! Nothing is dropped: every user record of the page after the starting position ends in the list of decisions or in the
+//! list of rejects, in order.
+
+use crate::{
+    model::{
+        decision::{Answer, Decision, Source},
+        position::{Position, Record, ShardId},
+        reject::RejectKind,
+        swipe::Swipe,
+    },
+    pipeline::{
+        aggregate,
+        decide::Ruling,
+        decode::{Reject, decode},
+        recent::Recent,
+    },
+};
+
+/// One user record of a page.
+#[derive(Debug)]
+pub struct UserRecord<'a> {
+    /// The Kinesis record it came in.
+    pub record: &'a Record,
+    /// Its index inside the aggregate, 0 when it is none.
+    pub sub: u64,
+    /// Its payload, or why the record cannot be opened.
+    pub data: Result<&'a [u8], Reject>,
+}
+
+impl UserRecord<'_> {
+    /// Where it stands.
+    pub fn position(&self) -> Position {
+        Position {
+            sequence: self.record.sequence.clone(),
+            sub: self.sub,
+        }
+    }
+}
+
+/// A record that is no swipe.
+#[derive(Debug)]
+pub struct Rejected<'a> {
+    /// Why.
+    pub reject: Reject,
+    /// Where it stands.
+    pub source: Source<'a>,
+    /// What it held.
+    pub data: &'a [u8],
+}
+
+/// A page, judged.
+#[derive(Debug, Default)]
+pub struct Judged<'a> {
+    /// One a swipe, in order.
+    pub decisions: Vec<Decision<'a>>,
+    /// The rest, in order.
+    pub rejects: Vec<Rejected<'a>>,
+}
+
+/// The user records of `records` that come after `after`, in order. A checkpoint inside an aggregate goes on at the next user
+/// record of it; a damaged aggregate is one user record, the first.
+pub fn unpack<'a>(records: &'a [Record], after: Option<&Position>) -> Vec<UserRecord<'a>> {
+    let mut unpacked = Vec::with_capacity(records.len());
+    let mut opened = Vec::new();
+    for record in records {
+        let done = after.filter(|after| after.sequence >= record.sequence);
+        if done.is_some_and(|after| after.sequence > record.sequence) {
+            continue;
+        }
+        let skip = done.map_or(0, |after| after.sub + 1);
+        opened.clear();
+        match aggregate::open(&record.data, &mut opened) {
+            Ok(()) => unpacked.extend((0..).zip(&opened).filter(|(sub, _)| *sub >= skip).map(
+                |(sub, data)| UserRecord {
+                    record,
+                    sub,
+                    data: Ok(data),
+                },
+            )),
+            Err(reject) if skip == 0 => unpacked.push(UserRecord {
+                record,
+                sub: 0,
+                data: Err(reject),
+            }),
+            Err(_) => {}
+        }
+    }
+    unpacked
+}
+
+/// Judges `users`, which are of `shard`, at `now_ms`. `rule` is asked once a swipe that has no answer yet.
+pub fn judge<'a>(
+    users: &[UserRecord<'a>],
+    shard: &'a ShardId,
+    recent: &mut Recent,
+    now_ms: i64,
+    actuate_within_ms: i64,
+    mut rule: impl FnMut(&Swipe<'a>) -> Ruling,
+) -> Judged<'a> {
+    let mut judged = Judged {
+        decisions: Vec::with_capacity(users.len()),
+        rejects: Vec::new(),
+    };
+    for user in users {
+        let source = Source {
+            shard: shard.as_str(),
+            sequence: user.record.sequence.as_str(),
+            sub: user.sub,
+        };
+        let swipe = match &user.data {
+            Ok(data) => decode(data),
+            Err(reject) => Err(reject.clone()),
+        };
+        match swipe {
+            Ok(swipe) => {
+                let Ruling { verdict, direction } = rule(&swipe);
+                let (answer, repeat) = recent.answer(&swipe, || Answer {
+                    verdict,
+                    decided_at_ms: now_ms,
+                });
+                judged.decisions.push(Decision {
+                    direction: swipe.direction.or(direction),
+                    actuate: !repeat
+                        && now_ms.saturating_sub(swipe.swiped_at_ms) <= actuate_within_ms,
+                    swipe,
+                    answer,
+                    repeat,
+                    source,
+                });
+            }
+            Err(reject) => {
+                let whole = reject.kind == RejectKind::BadAggregate;
+                let data = if whole {
+                    &user.record.data
+                } else {
+                    user.data.as_ref().map_or(&[][..], |data| data)
+                };
+                judged.rejects.push(Rejected {
+                    reject,
+                    source,
+                    data,
+                });
+            }
+        }
+    }
+    judged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        decision::{Reason, Verdict},
+        position::SequenceNumber,
+        swipe::Direction,
+    };
+    use md5::{Digest, Md5};
+
+    const NOW: i64 = 1_000_000;
+
+    fn swipe(seq: u64) -> Vec<u8> {
+        format!(
+            r#"{{"v":1,"device_id":"g","device_seq":{seq},"access_point":"a","card_id":"{seq}","swiped_at_ms":{}}}"#,
+            NOW - i64::try_from(seq).expect("small")
+        )
+        .into_bytes()
+    }
+
+    fn aggregate(users: &[Vec<u8>]) -> Vec<u8> {
+        let mut message = b"\x0a\x01k".to_vec();
+        for user in users {
+            assert!(user.len() < 120, "one length byte");
+            let length = u8::try_from(user.len()).expect("small");
+            message.extend_from_slice(&[0x1a, length + 4, 8, 0, 0x1a, length]);
+            message.extend_from_slice(user);
+        }
+        [&aggregate::MAGIC[..], &message, &Md5::digest(&message)].concat()
+    }
+
+    fn record(sequence: u64, data: Vec<u8>) -> Record {
+        Record {
+            sequence: SequenceNumber::parse(&sequence.to_string()).expect("digits"),
+            data,
+        }
+    }
+
+    fn page() -> Vec<Record> {
+        let mut damaged = aggregate(&[swipe(7)]);
+        damaged[6] ^= 1;
+        vec![
+            record(10, swipe(1)),
+            record(11, aggregate(&[swipe(2), b"no swipe".to_vec(), swipe(3)])),
+            record(12, damaged),
+            record(13, Vec::new()),
+            record(14, swipe(4)),
+        ]
+    }
+
+    fn judged(after: Option<(u64, u64)>) -> (Vec<(u64, u64)>, Vec<(String, u64, RejectKind)>) {
+        let (records, shard) = (page(), ShardId::new("shard"));
+        let after = after.map(|(sequence, sub)| Position {
+            sequence: SequenceNumber::parse(&sequence.to_string()).expect("digits"),
+            sub,
+        });
+        let users = unpack(&records, after.as_ref());
+        let judged = judge(&users, &shard, &mut Recent::default(), NOW, 2, |_| Ruling {
+            verdict: Verdict::of(Reason::Granted),
+            direction: None,
+        });
+        (
+            judged
+                .decisions
+                .iter()
+                .map(|decision| (decision.swipe.device_seq, decision.source.sub))
+                .collect(),
+            judged
+                .rejects
+                .iter()
+                .map(|reject| {
+                    (
+                        reject.source.sequence.to_owned(),
+                        reject.source.sub,
+                        reject.reject.kind,
+                    )
+                })
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn every_user_record_of_a_page_is_decided_or_rejected_at_its_place() {
+        let (decisions, rejects) = judged(None);
+        assert_eq!(decisions, [(1, 0), (2, 0), (3, 2), (4, 0)]);
+        assert_eq!(
+            rejects,
+            [
+                ("11".to_owned(), 1, RejectKind::Malformed),
+                ("12".to_owned(), 0, RejectKind::BadAggregate),
+                ("13".to_owned(), 0, RejectKind::Malformed),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_restart_inside_an_aggregate_goes_on_at_the_next_user_record() {
+        assert_eq!(judged(Some((10, 0))).0, [(2, 0), (3, 2), (4, 0)]);
+        assert_eq!(judged(Some((11, 0))).0, [(3, 2), (4, 0)]);
+        assert_eq!(
+            judged(Some((11, 0))).1[0],
+            ("11".to_owned(), 1, RejectKind::Malformed)
+        );
+        assert_eq!(judged(Some((11, 1))).0, [(3, 2), (4, 0)]);
+        assert_eq!(judged(Some((11, 2))).0, [(4, 0)]);
+        assert_eq!(
+            judged(Some((12, 0))).1.len(),
+            1,
+            "a damaged aggregate is rejected once"
+        );
+        assert_eq!(judged(Some((14, 0))), (vec![], vec![]));
+    }
+
+    #[test]
+    fn late_swipes_and_repeats_are_for_audit_only() {
+        let records = [
+            record(1, swipe(2)),
+            record(2, swipe(3)),
+            record(3, swipe(2)),
+        ];
+        let (users, shard) = (unpack(&records, None), ShardId::new("shard"));
+        let mut reasons = [Reason::Granted, Reason::Granted, Reason::CredentialRevoked].into_iter();
+        let judged = judge(&users, &shard, &mut Recent::default(), NOW, 2, |_| Ruling {
+            verdict: Verdict::of(reasons.next().expect("three swipes")),
+            direction: Some(Direction::In),
+        });
+        let seen: Vec<_> = judged
+            .decisions
+            .iter()
+            .map(|decision| {
+                (
+                    decision.actuate,
+                    decision.repeat,
+                    decision.answer.verdict.reason,
+                )
+            })
+            .collect();
+        let granted = Reason::Granted;
+        assert_eq!(
+            seen,
+            [
+                (true, false, granted),
+                (false, false, granted),
+                (false, true, granted)
+            ]
+        );
+        assert_eq!(judged.decisions[0].direction, Some(Direction::In));
+    }
+}
