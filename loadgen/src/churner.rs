@@ -1,10 +1,11 @@
 //! Changes cards in the table while swipes flow for them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,7 +34,7 @@ pub async fn run(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            () = tokio::time::sleep_until(due.into()) => {}
+            () = tokio::time::sleep_until(due) => {}
         }
         let began_ms = clock::now_ms();
         let acked_ms = match write(&client, &table, &world, card, state, began_ms).await {

@@ -12,24 +12,26 @@ use crate::{
     traffic,
 };
 
+/// A decision event, as far as it is checked.
 #[derive(Deserialize)]
-struct Event<'a> {
+#[allow(missing_docs)] // the contract explains each field
+pub struct Event<'a> {
     #[serde(borrow)]
-    decision_id: Cow<'a, str>,
+    pub decision_id: Cow<'a, str>,
     #[serde(borrow)]
-    decision: Cow<'a, str>,
+    pub decision: Cow<'a, str>,
     #[serde(borrow)]
-    reason: Cow<'a, str>,
-    rule: u64,
+    pub reason: Cow<'a, str>,
+    pub rule: u64,
     #[serde(borrow)]
-    device_id: Cow<'a, str>,
-    device_seq: u64,
+    pub device_id: Cow<'a, str>,
+    pub device_seq: u64,
     #[serde(borrow)]
-    access_point: Cow<'a, str>,
+    pub access_point: Cow<'a, str>,
     #[serde(borrow)]
-    card_id: Cow<'a, str>,
-    swiped_at_ms: i64,
-    decided_at_ms: i64,
+    pub card_id: Cow<'a, str>,
+    pub swiped_at_ms: i64,
+    pub decided_at_ms: i64,
 }
 
 #[derive(Deserialize)]
@@ -75,33 +77,24 @@ pub fn rejects(records: &[Record]) -> (Vec<(Place, String)>, u64) {
     (seen, unreadable)
 }
 
-fn look(event: &Event<'_>) -> Seen {
-    let fits = event.decision_id == format!("{}#{}", event.device_id, event.device_seq);
-    checked(&event.reason, &event.decision, event.rule, fits).seen(event)
-}
-
-/// A reason whose decision and rule are those of the contract.
-struct Checked(Option<Reason>);
-
-fn checked(reason: &str, decision: &str, rule: u64, id_fits: bool) -> Checked {
-    let reason = Reason::parse(reason)
-        .filter(|reason| reason.decision() == decision && reason.rule() == rule);
-    Checked(reason.filter(|_| id_fits))
-}
-
-impl Checked {
-    fn seen(self, event: &Event<'_>) -> Seen {
-        Seen {
-            seq: event.device_seq,
-            fingerprint: traffic::fingerprint(
-                &event.device_id,
-                &event.access_point,
-                &event.card_id,
-                event.swiped_at_ms,
-            ),
-            reason: self.0,
-            decided_at_ms: event.decided_at_ms,
-        }
+/// What the ledger needs of an event; its reason only when decision, rule and id are those of the contract.
+pub fn look(event: &Event<'_>) -> Seen {
+    let id = event
+        .decision_id
+        .strip_suffix(&format!("#{}", event.device_seq));
+    let reason = Reason::parse(&event.reason)
+        .filter(|reason| reason.decision() == event.decision && reason.rule() == event.rule)
+        .filter(|_| id == Some(&*event.device_id));
+    Seen {
+        seq: event.device_seq,
+        fingerprint: traffic::fingerprint(
+            &event.device_id,
+            &event.access_point,
+            &event.card_id,
+            event.swiped_at_ms,
+        ),
+        reason,
+        decided_at_ms: event.decided_at_ms,
     }
 }
 

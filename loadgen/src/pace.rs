@@ -5,6 +5,8 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Highest rate that is taken, in swipes a second: numbers of a run must not reach those of a later one.
 const RATE_MAX: f64 = 1_000_000.0;
 
@@ -20,7 +22,8 @@ pub struct Pace {
 }
 
 /// A rate as the command line spells it: `5000`, `0.5`, or `1000:9000` for a ramp.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Rate {
     from: f64,
     to: f64,
@@ -49,6 +52,20 @@ impl FromStr for Rate {
         } else {
             Ok(Self { from, to })
         }
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Rate> for String {
+    fn from(rate: Rate) -> Self {
+        rate.to_string()
     }
 }
 

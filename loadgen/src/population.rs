@@ -24,6 +24,17 @@ pub const CARDS_MAX: usize = 100_000_000;
 
 const DAY_S: i64 = 86_400;
 
+/// A number of cards as the command line spells it.
+///
+/// # Errors
+/// When it is no number, or too small to hold every role, or too large for card numbers.
+pub fn card_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(cards) if (CARDS_MIN..=CARDS_MAX).contains(&cards) => Ok(cards),
+        _ => Err(format!("use {CARDS_MIN} to {CARDS_MAX} cards")),
+    }
+}
+
 /// What a card is, and by that what it may do at its home site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -18,7 +18,10 @@ use aws_sdk_kinesis::{
     types::PutRecordsRequestEntry,
 };
 use hdrhistogram::Histogram;
-use tokio::{sync::Semaphore, time::MissedTickBehavior};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -89,7 +92,7 @@ impl Producer {
         let this = Arc::new(self);
         let (requests, room) = (TaskTracker::new(), Arc::new(Semaphore::new(IN_FLIGHT)));
         let mut slip_us = slip_histogram();
-        let mut tick = tokio::time::interval_at(start.into(), this.linger);
+        let mut tick = tokio::time::interval_at(start, this.linger);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut next, mut repeats) = (0, Vec::new());
         while next < this.pace.total() || !repeats.is_empty() {

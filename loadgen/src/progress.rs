@@ -3,8 +3,10 @@
 
 use std::{
     io::{IsTerminal, Write},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// How often a line is written: on a terminal, elsewhere.
 const EVERY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];

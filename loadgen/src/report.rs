@@ -1,7 +1,8 @@
 //! What a run was like: numbers for programs, and the verdict.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
+use anyhow::Context;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -162,6 +163,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// Writes it to a file as JSON.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        std::fs::write(path, text + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
     /// Takes over what the ledger found.
     pub fn set_tally(&mut self, tally: Tally) {
         self.swipes_sent = tally.sent;

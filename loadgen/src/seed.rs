@@ -87,9 +87,7 @@ async fn write_batch(client: &Client, table: &str, items: Vec<Item>) -> anyhow::
             .set_request_items(Some(left))
             .send()
             .await;
-        let reply = reply.with_context(|| {
-            format!("cannot write to the table {table}; create it with `loadgen seed --create`")
-        })?;
+        let reply = reply.with_context(|| format!("cannot write to the table {table}"))?;
         left = reply.unprocessed_items.unwrap_or_default();
         if left.values().all(Vec::is_empty) {
             return Ok(count);

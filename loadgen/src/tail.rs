@@ -1,9 +1,6 @@
 //! Reads a stream to its tip and follows it, shard by shard, children after their parent.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use aws_sdk_kinesis::{
@@ -11,7 +8,7 @@ use aws_sdk_kinesis::{
     operation::get_records::{GetRecordsError, GetRecordsOutput},
     types::{Record, Shard, ShardIteratorType},
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Pages of shards of one stream at most.

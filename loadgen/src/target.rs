@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Deserialize;
 
+use crate::local::Names;
+
 /// Where `loadgen local` listens by default.
 const LOCAL_KINESIS: &str = "http://127.0.0.1:4567";
 const LOCAL_DYNAMODB: &str = "http://127.0.0.1:8000";
@@ -93,6 +95,18 @@ impl TargetArgs {
 }
 
 impl Target {
+    /// The names, as those who create streams and tables want them.
+    pub fn names(&self, shards: u32) -> Names {
+        Names {
+            swipes: self.swipes.clone(),
+            decisions: self.decisions.clone(),
+            rejects: self.rejects.clone(),
+            access_table: self.access.clone(),
+            decision_table: self.decision_table.clone(),
+            shards,
+        }
+    }
+
     /// The default names at these endpoints.
     pub fn at(kinesis: &str, dynamodb: &str) -> Self {
         let name = |name: &str| Some(name.to_owned());
@@ -118,20 +132,24 @@ fn from_file(path: &Path) -> anyhow::Result<Target> {
 fn parse(text: &str) -> Result<Target, toml::de::Error> {
     let file: File = toml::from_str(text)?;
     let defaults = Target::at("", "");
-    let endpoint = |own: Option<String>| own.or_else(|| file.aws.endpoint_url.clone());
-    // With neither section the daemon's own defaults hold; a section that is there says all of it.
+    // The daemon's file spells "none" as an empty text.
+    let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let endpoint = |own: Option<String>| said(own).or_else(|| said(file.aws.endpoint_url.clone()));
+    // Without the section the default stream is meant; a section that is there says all of it.
     let (decisions, decision_table) = match file.decisions {
-        Some(place) => (place.stream, place.table),
+        Some(place) => (said(place.stream), said(place.table)),
         None => (defaults.decisions, None),
     };
     Ok(Target {
-        region: file.aws.region.unwrap_or(defaults.region),
+        region: said(file.aws.region).unwrap_or(defaults.region),
         kinesis: endpoint(file.aws.endpoints.kinesis),
         dynamodb: endpoint(file.aws.endpoints.dynamodb),
         swipes: file.swipes.stream.unwrap_or(defaults.swipes),
         decisions,
         decision_table,
-        rejects: file.rejects.map_or(defaults.rejects, |place| place.stream),
+        rejects: file
+            .rejects
+            .map_or(defaults.rejects, |place| said(place.stream)),
         access: file.access.table.unwrap_or(defaults.access),
     })
 }
@@ -154,6 +172,7 @@ mod tests {
             retrieval = "polling"
             [decisions]
             stream = "b"
+            table = ""
             [leases]
             table = "c"
             "#,
