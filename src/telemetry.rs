@@ -283,4 +283,43 @@ mod tests {
             "{text}"
         );
     }
+
+    /// Alone in a process, since the memory of other tests would count.
+    #[test]
+    fn memory_stays_flat_with_nobody_scraping() {
+        const ALONE: &str = "SWIPED_TEST_ALONE";
+        const BATCH: u64 = 200_000;
+        if std::env::var_os(ALONE).is_none() {
+            let name = "telemetry::tests::memory_stays_flat_with_nobody_scraping";
+            let alone = std::process::Command::new(std::env::current_exe().expect("this program"))
+                .args(["--exact", name, "--nocapture"])
+                .env(ALONE, "1")
+                .output()
+                .expect("a process");
+            let said =
+                String::from_utf8_lossy(&alone.stdout) + String::from_utf8_lossy(&alone.stderr);
+            assert!(alone.status.success() && said.contains("grew by"), "{said}");
+            return;
+        }
+        let exposition = Recorder::install().expect("the first of this process");
+        let pages = PageMetrics::new();
+        let mut after_first = 0;
+        for batch in 0..20 {
+            (0..BATCH).for_each(|nanos| pages.stored(Duration::from_nanos(nanos)));
+            thread::sleep(UPKEEP / 5);
+            if batch == 4 {
+                after_first = resident_bytes();
+            }
+        }
+        // What the last 15 batches would have kept, at 16 bytes a sample: 48 MB.
+        let grown = resident_bytes().saturating_sub(after_first);
+        println!("grew by {grown} bytes");
+        assert!(grown < 15 * BATCH * 16 / 2, "grew by {grown} bytes");
+        let all = format!("swiped_added_latency_seconds_count {}", 20 * BATCH);
+        assert!(exposition.render().contains(&all), "no sample is lost");
+    }
+
+    fn resident_bytes() -> u64 {
+        process::status_bytes("VmRSS:").expect("/proc is there")
+    }
 }

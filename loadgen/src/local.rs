@@ -28,6 +28,9 @@ pub struct LocalArgs {
     /// Shards of the swipe stream
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub shards: u32,
+    /// Minutes that records stay in the streams; they are in memory (5000 small records a second: 8 GB an hour)
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+    pub retention_minutes: u64,
 }
 
 /// Starts the stand-ins, creates everything, says where it is, and runs until SIGINT or SIGTERM.
@@ -40,6 +43,10 @@ pub async fn run(args: &LocalArgs) -> anyhow::Result<()> {
     let standins = Standins::start(&standin::Options {
         kinesis_port: args.kinesis_port,
         dynamodb_port: args.dynamodb_port,
+        kinesis: standin::kinesis::Options {
+            retention_ms: Some(args.retention_minutes * 60_000),
+            ..standin::kinesis::Options::default()
+        },
         ..standin::Options::default()
     })?;
     let endpoints = Endpoints::of(&standins);

@@ -1,8 +1,8 @@
 //! Items and changes for tests, spelled short.
 
 use crate::{
+    model::item::Change,
     model::item::{Item, Value},
-    ports::Change,
 };
 
 /// `S`

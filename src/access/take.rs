@@ -16,8 +16,8 @@ use super::{
     rulebook::Rulebook,
 };
 use crate::{
+    model::item::Change,
     model::{card::Card, item::Item},
-    ports::Change,
 };
 
 /// An item that could not be read; its entity counts as absent.

@@ -87,6 +87,11 @@ impl Pulses {
         }
     }
 
+    /// Whether every loop goes round: what the service manager's watchdog is told.
+    pub fn is_alive(&self) -> bool {
+        self.overdue().is_empty()
+    }
+
     /// The loops that have stood still for longer than they may.
     pub(super) fn overdue(&self) -> Vec<FailedCheck> {
         self.look();

@@ -68,6 +68,15 @@ pub struct HeldShard {
     pub halted: bool,
 }
 
+/// What this worker holds and sees, for the status page.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseReport {
+    /// The shards it reads.
+    pub held: Vec<HeldShard>,
+    /// How many workers live, itself included.
+    pub workers: usize,
+}
+
 /// What came back.
 enum Event {
     Heartbeat(Instant, Result<(), Fault>),
@@ -118,7 +127,7 @@ pub struct Coordinator<L, S, E, T> {
     tasks: BTreeMap<Id, (ShardId, u64)>,
     running: BTreeMap<ShardId, Running>,
     metrics: LeaseMetrics,
-    status: watch::Sender<Vec<HeldShard>>,
+    status: watch::Sender<LeaseReport>,
 }
 
 impl<L, S, E, T> Coordinator<L, S, E, T>
@@ -134,7 +143,7 @@ where
         table: Arc<L>,
         shared: Arc<Shared<S, E, T>>,
         limits: LeaseLimits,
-        status: watch::Sender<Vec<HeldShard>>,
+        status: watch::Sender<LeaseReport>,
     ) -> Self {
         let base = Instant::now();
         Self {
@@ -470,8 +479,8 @@ where
             count[state as usize] += 1;
         }
         self.metrics.leases(&count);
-        self.metrics
-            .workers(view.targets(!self.draining).len() as u64);
+        let workers = view.targets(!self.draining).len();
+        self.metrics.workers(workers as u64);
         self.metrics
             .halted(self.protocol.held().filter(|(_, halted)| *halted).count() as u64);
         if let Some(fence) = self.protocol.fence() {
@@ -489,6 +498,7 @@ where
                 .map_or(0, |running| running.progress.borrow().behind_latest_ms),
             halted,
         });
-        self.status.send_replace(held.collect());
+        let held = held.collect();
+        self.status.send_replace(LeaseReport { held, workers });
     }
 }

@@ -156,4 +156,25 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn alert_rules_use_only_series_of_the_catalogue() {
+        let rules = include_str!("../../config/prometheus/rules.yml");
+        let expressions: Vec<_> = rules
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("expr: "))
+            .collect();
+        assert!(expressions.len() >= 10);
+        for expression in expressions {
+            let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let named: Vec<_> = words.filter(|word| word.starts_with("swiped_")).collect();
+            assert!(!named.is_empty(), "{expression}");
+            for name in named {
+                assert!(
+                    CATALOGUE.iter().any(|entry| entry.name == name),
+                    "{name} in {expression}"
+                );
+            }
+        }
+    }
 }

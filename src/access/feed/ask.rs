@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::{AccessFeed, FeedLimits};
 use crate::{
+    metrics,
     model::position::{ShardId, ShardIterator},
     ports::{AccessTable, ChangePage, ChangeShard, ChangeStart, Fault, backoff},
 };
@@ -133,14 +134,16 @@ where
     let mut rng = Rng::with_seed(seed);
     let mut wait = backoff(limits.retry_first, limits.retry_cap, || rng.f64());
     loop {
-        match call().await {
+        let fault = match call().await {
             Ok(value) => return Ok(value),
-            Err(fault) if fault.may_retry() => {
-                trouble.complain(&fault);
-                sleep(wait()).await;
-            }
-            Err(fault) => return Err(fault),
+            Err(fault) => fault,
+        };
+        metrics::fault(&fault);
+        if !fault.may_retry() {
+            return Err(fault);
         }
+        trouble.complain(&fault);
+        sleep(wait()).await;
     }
 }
 
@@ -156,7 +159,6 @@ struct Complaints {
 
 impl Trouble {
     fn complain(&self, fault: &Fault) {
-        crate::metrics::fault(fault);
         let mut complaints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if complaints
             .said_at

@@ -1,9 +1,16 @@
+use std::sync::Arc;
+
+use tokio::{
+    sync::oneshot::{self, error::TryRecvError},
+    task::JoinHandle,
+    time::Instant,
+};
+
 use super::{
     scripted::{SCAN_LATENCY, Scripted},
     *,
 };
 use crate::model::card::CardStatus;
-use tokio::{sync::oneshot::error::TryRecvError, task::JoinHandle};
 
 const EPOCH_MS: i64 = 1_772_438_400_000;
 
@@ -56,12 +63,9 @@ impl Scene {
         scene
     }
 
-    #[track_caller]
-    fn until_ready(&mut self) -> impl Future<Output = ()> + '_ {
-        async {
-            let waited = tokio::time::timeout(Duration::from_secs(300), &mut self.ready).await;
-            waited.expect("ready in time").expect("the feed says so");
-        }
+    async fn until_ready(&mut self) {
+        let waited = tokio::time::timeout(Duration::from_secs(300), &mut self.ready).await;
+        waited.expect("ready in time").expect("the feed says so");
     }
 
     fn is_ready(&mut self) -> bool {

@@ -747,6 +747,21 @@ fn records_older_than_the_retention_are_gone() {
 }
 
 #[test]
+fn arrival_times_never_go_back_even_if_the_clock_does() {
+    let store = store(1, Options::default());
+    put(&store, &numbered(0..1), NOW);
+    put(&store, &numbered(1..2), NOW - 5000);
+    let read = page(&store, &horizon(&store, "0"), 10, NOW).expect("a page");
+    let arrivals: Vec<_> = (0..2)
+        .map(|at| read["Records"][at]["ApproximateArrivalTimestamp"].clone())
+        .collect();
+    assert_eq!(
+        arrivals,
+        [json!(1_772_438_321.123), json!(1_772_438_321.123)]
+    );
+}
+
+#[test]
 fn a_closed_shard_can_be_forgotten_and_its_children_still_name_it() {
     let store = store(1, Options::default());
     let id = "shardId-000000000000";
