@@ -10,8 +10,8 @@ use crate::{
     churn::{self, Change, ChurnAnswer},
 };
 
-/// How many problems are kept as text.
-const EXAMPLES: usize = 12;
+/// How many problems of one sort are kept as text.
+const EXAMPLES: usize = 4;
 
 const NO_ANSWER: u8 = u8::MAX;
 const CHURN: u16 = 0x4000;
@@ -93,9 +93,16 @@ impl Tally {
         self.lost + self.wrong + self.contradictory + self.unexpected == 0
     }
 
-    fn problem(&mut self, text: impl FnOnce() -> String) {
-        if self.problems.len() < EXAMPLES {
-            self.problems.push(text());
+    /// Keeps the text of one more problem of a sort, unless there are enough.
+    fn problem(&mut self, sort: &str, text: impl FnOnce() -> String) {
+        if self
+            .problems
+            .iter()
+            .filter(|known| known.starts_with(sort))
+            .count()
+            < EXAMPLES
+        {
+            self.problems.push(format!("{sort}: {}", text()));
         }
     }
 }
@@ -172,9 +179,9 @@ impl Ledger {
         let tally = &mut self.tally;
         if entry.expect == UNSENT || is_reject(entry.expect) {
             tally.unexpected += 1;
-            tally.problem(|| {
+            tally.problem("unexpected", || {
                 format!(
-                    "swipe {k}: a decision about something that is no swipe of this run: {:?}",
+                    "swipe {k} is none of this run, and has a decision: {:?}",
                     seen.reason
                 )
             });
@@ -185,7 +192,7 @@ impl Ledger {
             .filter(|_| seen.fingerprint == entry.fingerprint)
         else {
             tally.wrong += 1;
-            tally.problem(|| format!("swipe {k}: the decision does not repeat its swipe, or its reason, rule and decision do not fit: {seen:?}"));
+            tally.problem("wrong", || format!("the decision of swipe {k} does not repeat it, or its reason, rule, outcome and id do not fit: {seen:?}"));
             // It is an answer all the same: not lost.
             let first = entry.first == NO_ANSWER;
             entry.first = if first {
@@ -211,7 +218,9 @@ impl Ledger {
             if card.is_none() && entry.first != reason as u8 {
                 tally.contradictory += 1;
                 let first = Reason::ALL.get(usize::from(entry.first));
-                tally.problem(|| format!("swipe {k}: first {first:?}, then {reason:?}"));
+                tally.problem("contradictory", || {
+                    format!("swipe {k}, first {first:?}, then {reason:?}")
+                });
             }
             return None;
         }
@@ -221,7 +230,9 @@ impl Ledger {
         if card.is_none() && entry.expect != reason as u16 {
             tally.wrong += 1;
             let expected = Reason::ALL.get(usize::from(entry.expect));
-            tally.problem(|| format!("swipe {k}: {reason:?} instead of {expected:?}"));
+            tally.problem("wrong", || {
+                format!("swipe {k}, {reason:?} instead of {expected:?}")
+            });
         }
         Some(k)
     }
@@ -291,7 +302,7 @@ impl Ledger {
         for (k, entry) in self.entries.iter().enumerate() {
             if entry.expect != UNSENT && !is_reject(entry.expect) && entry.first == NO_ANSWER {
                 tally.lost += 1;
-                tally.problem(|| format!("swipe {k}: no decision"));
+                tally.problem("lost", || format!("swipe {k} has no decision"));
             }
         }
         if rejects {
@@ -306,9 +317,9 @@ impl Ledger {
         for answer in &self.churn {
             if !churn::fits(changes, answer) && wrong.insert(answer.k) {
                 tally.wrong += 1;
-                tally.problem(|| {
+                tally.problem("wrong", || {
                     format!(
-                        "swipe {}: {:?} does not fit what its card was then",
+                        "swipe {}, {:?} does not fit what its card was then",
                         answer.k, answer.reason
                     )
                 });
@@ -332,13 +343,15 @@ impl Ledger {
                 }
                 Some(seen) => {
                     tally.wrong += 1;
-                    tally.problem(|| {
-                        format!("record {place:?}: rejected as {seen} instead of {error}")
+                    tally.problem("wrong", || {
+                        format!("record {place:?} is rejected as {seen} instead of {error}")
                     });
                 }
                 None => {
                     tally.lost += 1;
-                    tally.problem(|| format!("record {place:?}: no reject, {error} expected"));
+                    tally.problem("lost", || {
+                        format!("record {place:?} has no reject, {error} expected")
+                    });
                 }
             }
         }
@@ -352,8 +365,8 @@ impl Ledger {
         tally.duplicates += excused as u64;
         for (place, error) in &strangers[excused..] {
             tally.unexpected += 1;
-            tally.problem(|| {
-                format!("record {place:?}: rejected as {error}, but nothing bad was sent there")
+            tally.problem("unexpected", || {
+                format!("record {place:?} is rejected as {error}, but nothing bad was sent there")
             });
         }
     }

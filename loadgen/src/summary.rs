@@ -295,7 +295,7 @@ mod tests {
         let mut report = Report {
             swipes_sent: 10,
             lost: 3,
-            problems: vec!["swipe 4: no decision".to_owned()],
+            problems: vec!["lost: swipe 4 has no decision".to_owned()],
             ..Report::default()
         };
         report.by_reason.insert("Granted", 7);
@@ -308,7 +308,7 @@ mod tests {
             "contradictory 0",
             "Granted",
             "100.00%",
-            "swipe 4: no decision",
+            "lost: swipe 4 has no decision",
             "FAIL  verification failed",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");

@@ -267,14 +267,14 @@ impl Traffic {
         let (first_s, end_s) = self.population.edges_s();
         match kind {
             Kind::Offline => {
-                parts.swiped_at_ms -= 25 * HOUR_MS + draw.i64(..HOUR_MS);
+                parts.swiped_at_ms -= 25 * HOUR_MS + draw.i64(0..HOUR_MS);
                 parts.offline = true;
             }
             Kind::UnlistedDevice => parts.device = format!("kiosk-{site}-{}", draw.u8(..)),
             Kind::DisabledDevice => parts.device = places::disabled_device(site),
             Kind::MovedDevice => parts.device = places::moved_device(site),
-            Kind::Future => parts.swiped_at_ms += HOUR_MS / 6 + draw.i64(..HOUR_MS),
-            Kind::Stale => parts.swiped_at_ms -= 25 * HOUR_MS + draw.i64(..72 * HOUR_MS),
+            Kind::Future => parts.swiped_at_ms += HOUR_MS / 6 + draw.i64(0..HOUR_MS),
+            Kind::Stale => parts.swiped_at_ms -= 25 * HOUR_MS + draw.i64(0..72 * HOUR_MS),
             Kind::UnknownPoint => {
                 parts.point = format!("{site}-door-{}-in", draw.u32(1000..9999));
                 parts.device = format!("kiosk-{site}-{}", draw.u8(..));
@@ -459,6 +459,28 @@ mod tests {
                 .count()
                 < 5
         );
+    }
+
+    #[test]
+    fn only_future_swipes_are_in_the_future_and_only_late_ones_over_a_day_old() {
+        let traffic = traffic(1000);
+        for k in 0..20_000 {
+            let planned = traffic.swipe(k, 0);
+            let Ok(json) = serde_json::from_slice::<serde_json::Value>(&planned.payload) else {
+                continue;
+            };
+            let Some(at) = json["swiped_at_ms"].as_i64() else {
+                continue;
+            };
+            let ago = START - at;
+            assert!((-2 * HOUR_MS..100 * HOUR_MS).contains(&ago), "{ago} ms ago");
+            if planned.expect == Expect::Decision(Reason::Granted) {
+                assert!(
+                    (0..=24 * HOUR_MS).contains(&ago) || json["offline"] == true,
+                    "{ago} ms ago"
+                );
+            }
+        }
     }
 
     #[test]
