@@ -13,8 +13,10 @@ const MARGIN_MS: i64 = 3_000;
 /// From change to change. With [`CHURN_CARDS`] cards in turn each has 20 s of peace, ten times the grace.
 const INTERVAL_MS: i64 = 500;
 
-/// A card is swiped from this long before its change until this long after it.
-const NEAR_MS: i64 = 3_000;
+/// Half of the swipes are of cards that changed in the last second, so that lag is seen finely; the other half are
+/// of cards from a little before their change until the grace is surely over.
+const FRESH_MS: (i64, i64) = (0, 1_000);
+const NEAR_MS: (i64, i64) = (1_000, 3_500);
 
 /// How long after the table acknowledged a change the old answer is still accepted: the contract's "within 2 s".
 pub const GRACE_MS: i64 = 2_000;
@@ -82,15 +84,17 @@ impl Timetable {
         MARGIN_MS + change as i64 * INTERVAL_MS
     }
 
-    /// A card to swipe then: one that changes about then, so that lag is seen finely; any, when none does.
+    /// A card to swipe then: one that changes about then; any, when none does.
     pub fn card_at(&self, offset_ms: i64, draw: &mut fastrand::Rng) -> u16 {
-        let first = ((offset_ms - NEAR_MS - MARGIN_MS) / INTERVAL_MS).max(0) as usize;
-        let end = ((offset_ms + NEAR_MS - MARGIN_MS) / INTERVAL_MS + 1)
-            .clamp(0, self.changes as i64) as usize;
-        let number = if first < end {
-            draw.usize(first..end)
-        } else {
+        let (before, after) = if draw.bool() { FRESH_MS } else { NEAR_MS };
+        let number = |ms: i64| {
+            ((ms - MARGIN_MS).div_euclid(INTERVAL_MS) + 1).clamp(0, self.changes as i64) as usize
+        };
+        let near = number(offset_ms - after)..number(offset_ms + before);
+        let number = if near.is_empty() {
             draw.usize(..CHURN_CARDS)
+        } else {
+            draw.usize(near)
         };
         (number % CHURN_CARDS) as u16
     }

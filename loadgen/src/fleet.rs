@@ -159,6 +159,11 @@ impl Fleet {
                 }
             }
             if ready && sum == f64::from(leases) {
+                // Growth counts from here: before, the cache was being filled.
+                self.daemons
+                    .iter_mut()
+                    .for_each(|daemon| daemon.rss_kib = None);
+                self.sample();
                 return Ok(());
             }
             held = sum;

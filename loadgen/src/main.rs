@@ -22,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 /// Exit code when the generator could not do its work at all.
 const BROKEN: u8 = 70;
 
+/// What is logged unless RUST_LOG says otherwise; dynoxide warns of every condition that is not met.
+const LOGS: &str = "warn,dynoxide=error";
+
 /// Exit code after a second signal.
 const INTERRUPTED: i32 = 130;
 
@@ -101,7 +104,7 @@ fn main() -> ExitCode {
     }
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| LOGS.into()),
         )
         .with_writer(std::io::stderr)
         .init();

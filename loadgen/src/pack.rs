@@ -64,6 +64,9 @@ pub struct ShardRange {
     pub last: u128,
 }
 
+/// A swipe with its number.
+pub type Numbered = (u64, Planned);
+
 /// One entry of a PutRecords request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -80,12 +83,12 @@ pub struct Entry {
 }
 
 /// Packs swipes, keeping their order within a shard.
-pub fn entries(swipes: Vec<(u64, Planned)>, packing: Packing, shards: &[ShardRange]) -> Vec<Entry> {
+pub fn entries(swipes: Vec<Numbered>, packing: Packing, shards: &[ShardRange]) -> Vec<Entry> {
     let size = match packing {
         Packing::Plain => return swipes.into_iter().map(plain).collect(),
         Packing::Aggregated(size) | Packing::Mixed(size) => size,
     };
-    let mut groups: Vec<Vec<(u64, Planned)>> = vec![Vec::new(); shards.len().max(1)];
+    let mut groups: Vec<Vec<Numbered>> = vec![Vec::new(); shards.len().max(1)];
     for swipe in swipes {
         groups[shard_of(&swipe.1.card, shards)].push(swipe);
     }
@@ -93,7 +96,7 @@ pub fn entries(swipes: Vec<(u64, Planned)>, packing: Packing, shards: &[ShardRan
     for (index, group) in groups.into_iter().enumerate() {
         let hash = shards.get(index).map(|shard| shard.first);
         for chunk in chunks(group, size) {
-            let coin = traffic::mix(chunk.first().map_or(0, |(k, _)| *k)) % 2 == 0;
+            let coin = traffic::mix(chunk.first().map_or(0, |(k, _)| *k)).is_multiple_of(2);
             let alone = chunk.iter().any(|(_, planned)| planned.alone);
             if alone || (coin && matches!(packing, Packing::Mixed(_))) {
                 entries.extend(chunk.into_iter().map(plain));
@@ -105,7 +108,7 @@ pub fn entries(swipes: Vec<(u64, Planned)>, packing: Packing, shards: &[ShardRan
     entries
 }
 
-fn plain((k, planned): (u64, Planned)) -> Entry {
+fn plain((k, planned): Numbered) -> Entry {
     let bad = bad(&planned).map(|error| (0, error)).into_iter().collect();
     Entry {
         key: planned.card,
@@ -116,7 +119,7 @@ fn plain((k, planned): (u64, Planned)) -> Entry {
     }
 }
 
-fn aggregated(chunk: Vec<(u64, Planned)>, hash: Option<u128>) -> Entry {
+fn aggregated(chunk: Vec<Numbered>, hash: Option<u128>) -> Entry {
     let data = aggregate::pack(
         chunk
             .iter()
@@ -144,8 +147,8 @@ fn bad(planned: &Planned) -> Option<&'static str> {
 }
 
 /// Groups of up to `size` swipes and [`AGGREGATE_BYTES`]; what must travel alone is a group of its own.
-fn chunks(swipes: Vec<(u64, Planned)>, size: usize) -> Vec<Vec<(u64, Planned)>> {
-    let mut chunks: Vec<Vec<(u64, Planned)>> = Vec::new();
+fn chunks(swipes: Vec<Numbered>, size: usize) -> Vec<Vec<Numbered>> {
+    let mut chunks: Vec<Vec<Numbered>> = Vec::new();
     let mut bytes = 0;
     let mut closed = true;
     for swipe in swipes {
@@ -189,7 +192,7 @@ mod tests {
         },
     ];
 
-    fn swipes(count: u64) -> Vec<(u64, Planned)> {
+    fn swipes(count: u64) -> Vec<Numbered> {
         let swipe = |k| Planned {
             payload: format!("{{\"k\":{k}}}").into_bytes(),
             card: format!("card-{}", k % 13),

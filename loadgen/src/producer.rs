@@ -27,8 +27,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     ledger::Ledger,
     pace::Pace,
-    pack::{self, Entry, Packing, ShardRange},
-    traffic::{Planned, Traffic},
+    pack::{self, Entry, Numbered, Packing, ShardRange},
+    traffic::Traffic,
 };
 
 /// Requests in flight; the next one waits, and its swipes' slip shows it.
@@ -131,12 +131,12 @@ impl Producer {
     fn plan(
         &self,
         range: std::ops::Range<u64>,
-        repeats: Vec<(u64, Planned)>,
-    ) -> (Vec<(u64, Planned)>, Vec<(u64, Planned)>) {
-        let fresh: Vec<(u64, Planned)> = range
+        repeats: Vec<Numbered>,
+    ) -> (Vec<Numbered>, Vec<Numbered>) {
+        let fresh: Vec<Numbered> = range
             .map(|k| (k, self.traffic.swipe(k, self.pace.at_ms(k))))
             .collect();
-        let again: Vec<(u64, Planned)> = fresh
+        let again: Vec<Numbered> = fresh
             .iter()
             .filter(|(_, planned)| planned.repeat)
             .cloned()
