@@ -1,17 +1,221 @@
-//! A stand-in for the load generator's command line: `local` alone.
+//! `loadgen`: swipes in, decisions out, everything checked. A table of contents; the rooms are in the library.
 
-use clap::Parser;
-use loadgen::local;
+use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use loadgen::{
+    clients::Clients,
+    clock, demo,
+    local::{self, LocalArgs},
+    population::{self, Population},
+    progress::Progress,
+    run::{self, RunArgs},
+    seed, summary,
+    target::TargetArgs,
+    verify::{self, RunRecord},
+    worker,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Exit code when the generator could not do its work at all.
+const BROKEN: u8 = 70;
+
+/// What is logged unless RUST_LOG says otherwise; dynoxide warns of every condition that is not met.
+const LOGS: &str = "warn,dynoxide=error";
+
+/// Exit code after a second signal.
+const INTERRUPTED: i32 = 130;
+
+/// Load for `swiped`: cards and doors in, swipes in, decisions checked against the expected answers.
+///
+/// Exit codes: 0 fine, 1 a latency or rate objective missed, 2 verification failed, 3 the generator itself could not
+/// keep its schedule, 70 something could not be started or reached.
 #[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
 enum Command {
-    /// The stand-ins as servers
-    Local(local::LocalArgs),
+    /// All of it on one machine: stand-ins, daemons, traffic, verification, summary
+    Demo(Box<demo::DemoArgs>),
+    /// The embedded stand-ins as servers, until a signal
+    Local(LocalArgs),
+    /// Write cards, doors and rules; create streams and tables where they are missing
+    Seed(SeedArgs),
+    /// Send swipes and check the decisions that come back
+    Run(Box<RunCommand>),
+    /// Check a recorded run again, from the decision table and the streams
+    Verify(VerifyArgs),
+    #[command(hide = true)]
+    Worker {
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct SeedArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Cards
+    #[arg(long, default_value_t = 10_000, value_parser = population::card_count)]
+    cards: usize,
+    /// Seed of everything that is drawn
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Shards of streams that are created
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    shards: u32,
+}
+
+#[derive(clap::Args)]
+struct RunCommand {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Write a record of the run, for `loadgen verify`
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct VerifyArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// The record that `loadgen run --ledger` wrote
+    #[arg(long, value_name = "FILE")]
+    ledger: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    if let Command::Worker { config } = command {
+        // The daemon brings its own runtime and its own logs.
+        return worker::run(&config);
+    }
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| LOGS.into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match execute(command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("loadgen: {error:#}");
+            ExitCode::from(BROKEN)
+        }
+    }
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Command::parse() {
-        Command::Local(args) => local::run(&args).await,
+async fn execute(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Local(args) => local::run(&args).await.map(|()| 0),
+        Command::Demo(args) => demo::run(&args, stop_on_signal()?).await,
+        Command::Seed(args) => seed(&args).await,
+        Command::Run(args) => run(&args, stop_on_signal()?).await,
+        Command::Verify(args) => verify(&args).await,
+        Command::Worker { .. } => Ok(BROKEN),
     }
+}
+
+async fn seed(args: &SeedArgs) -> anyhow::Result<u8> {
+    let target = args.target.resolve()?;
+    let clients = Clients::connect(&target).await;
+    local::create_all(
+        &clients.kinesis,
+        &clients.dynamodb,
+        &target.names(args.shards),
+    )
+    .await?;
+    let world = Population {
+        cards: args.cards,
+        seed: args.seed,
+        seeded_at_ms: clock::now_ms(),
+    };
+    seed::write(
+        &clients.dynamodb,
+        &target.access,
+        &world,
+        &mut Progress::default(),
+    )
+    .await?;
+    println!(
+        "seeded the table {} with {} cards, seed {}",
+        target.access, args.cards, args.seed
+    );
+    Ok(0)
+}
+
+async fn run(args: &RunCommand, stop: CancellationToken) -> anyhow::Result<u8> {
+    let target = args.target.resolve()?;
+    let clients = Clients::connect(&target).await;
+    let world = seed::read_note(&clients.dynamodb, &target.access).await?;
+    let mut ran = run::run(&clients, &target, world, &args.run, stop, |_| {}).await?;
+    ran.report.judge();
+    print!("{}", summary::text(&ran.report));
+    if let Some(path) = &args.ledger {
+        RunRecord::of(&ran, args.run.rate).write(path)?;
+    }
+    if let Some(path) = &args.json {
+        ran.report.write(path)?;
+    }
+    Ok(ran.report.exit_code)
+}
+
+async fn verify(args: &VerifyArgs) -> anyhow::Result<u8> {
+    let record = RunRecord::read(&args.ledger)?;
+    let target = args.target.resolve()?;
+    let clients = Clients::connect(&target).await;
+    let mut code = 0;
+    for (store, tally) in verify::check(&clients, &target, &record).await? {
+        let word = if tally.is_clean() { "ok" } else { "FAILED" };
+        println!(
+            "{store}: {word}, {} sent, {} decided, {} rejected, lost {}, wrong {}, contradictory {}, unexpected {}, duplicates {}",
+            tally.sent,
+            tally.decided,
+            tally.rejects,
+            tally.lost,
+            tally.wrong,
+            tally.contradictory,
+            tally.unexpected,
+            tally.duplicates
+        );
+        for problem in &tally.problems {
+            println!("  {problem}");
+        }
+        code = if tally.is_clean() { code } else { 2 };
+    }
+    Ok(code)
+}
+
+/// A token that the first SIGINT or SIGTERM cancels; the second one ends the process, and with it the workers.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if token.is_cancelled() {
+                std::process::exit(INTERRUPTED);
+            }
+            token.cancel();
+        }
+    });
+    Ok(stop)
 }

@@ -1,0 +1,262 @@
+//! All of it on one machine: stand-ins, daemons as processes of their own, traffic, verification, summary.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clients::Clients,
+    clock,
+    fleet::{End, Fleet, Hit},
+    local::{self, Endpoints},
+    population::Population,
+    progress::Progress,
+    report::{Report, TableCheck},
+    run::{self, Ran, RunArgs},
+    seed,
+    standin::{self, Standins},
+    summary,
+    target::Target,
+    verify,
+};
+
+/// How long records stay in the stand-in's streams: they are in memory, and nothing is read later than a drain.
+const RETENTION_MS: u64 = 180_000;
+
+/// From sample to sample of the workers' memory and CPU.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// The 99th percentile that a demo must stay under when nobody says otherwise and no worker is hit.
+const SLO_P99_MS: f64 = 1000.0;
+
+/// What the demo does.
+#[derive(clap::Args, Clone, Debug)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Shards of the swipe stream
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    shards: u32,
+    /// Daemons
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: u32,
+    /// Cards
+    #[arg(long, default_value_t = 10_000, value_parser = crate::population::card_count)]
+    cards: usize,
+    /// Seed of everything that is drawn
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Kill -9 a worker so many seconds after the start, as in 1@8 (again for more)
+    #[arg(long, value_name = "WORKER@SECONDS")]
+    kill: Vec<Hit>,
+    /// SIGTERM a worker so many seconds after the start
+    #[arg(long, value_name = "WORKER@SECONDS")]
+    term: Vec<Hit>,
+    /// Start a new worker in place of each one that was hit
+    #[arg(long)]
+    restart: bool,
+    /// Write decisions to the stream alone, not to the table
+    #[arg(long)]
+    no_table: bool,
+    /// Keep the directory with configurations and logs, also when all is well
+    #[arg(long)]
+    keep: bool,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Runs the demo and prints its summary; the exit code of the contract.
+///
+/// # Errors
+/// When something could not be started or did not get ready; the message names the directory with the logs.
+pub async fn run(args: &DemoArgs, stop: CancellationToken) -> anyhow::Result<u8> {
+    let scratch = Scratch::create()?;
+    let report = play(args, &scratch.0, stop).await;
+    let report = report
+        .with_context(|| format!("the demo ended early; logs are in {}", scratch.0.display()))?;
+    print!("{}", summary::text(&report));
+    if let Some(path) = &args.json {
+        report.write(path)?;
+    }
+    if report.exit_code == 0 && !args.keep {
+        scratch.remove()?;
+    } else {
+        println!("logs: {}", scratch.0.display());
+    }
+    Ok(report.exit_code)
+}
+
+async fn play(
+    args: &DemoArgs,
+    directory: &Path,
+    stop: CancellationToken,
+) -> anyhow::Result<Report> {
+    let mut progress = Progress::default();
+    progress.show("starting stand-ins for Kinesis and DynamoDB");
+    let kinesis = standin::kinesis::Options {
+        retention_ms: Some(RETENTION_MS),
+        ..Default::default()
+    };
+    let standins = Standins::start(&standin::Options {
+        kinesis,
+        ..Default::default()
+    })?;
+    let mut target = Target::at(&standins.kinesis_url, &standins.dynamodb_url);
+    target.region = Endpoints::of(&standins).region;
+    if args.no_table {
+        target.decision_table = None;
+    }
+    let clients = Clients::connect(&target).await;
+    let prepare = prepare(args, &clients, &target, directory, &mut progress);
+    let (world, fleet) = tokio::select! {
+        prepared = prepare => prepared?,
+        () = stop.cancelled() => bail!("interrupted"),
+    };
+    progress.end();
+
+    let mut traffic = args.run.clone();
+    let quiet = args.kill.is_empty() && args.term.is_empty();
+    traffic.slo_p99_ms = traffic.slo_p99_ms.or(quiet.then_some(SLO_P99_MS));
+    let (started, start) = oneshot::channel();
+    let over = CancellationToken::new();
+    let keeper = tokio::spawn(keep(fleet, hits(args), args.restart, start, over.clone()));
+    let tell = |at| _ = started.send(at);
+    let ran = run::run(&clients, &target, world, &traffic, stop, tell).await;
+    over.cancel();
+    let fleet = keeper
+        .await
+        .context("the keeper of the workers panicked")??;
+    let ran = ran?;
+
+    progress.show("stopping the workers");
+    let added = fleet.added_latency().await.percentiles_ms();
+    let workers = fleet.stop().await;
+    let table = match &target.decision_table {
+        Some(table) => {
+            progress.show("reading the decision table");
+            Some(check_table(&clients, table, &ran).await?)
+        }
+        None => None,
+    };
+    progress.end();
+    let mut report = Report {
+        added_latency_ms: added,
+        workers,
+        table,
+        ..ran.report
+    };
+    report.judge();
+    Ok(report)
+}
+
+async fn prepare(
+    args: &DemoArgs,
+    clients: &Clients,
+    target: &Target,
+    directory: &Path,
+    progress: &mut Progress,
+) -> anyhow::Result<(Population, Fleet)> {
+    local::create_all(
+        &clients.kinesis,
+        &clients.dynamodb,
+        &target.names(args.shards),
+    )
+    .await?;
+    let world = Population {
+        cards: args.cards,
+        seed: args.seed,
+        seeded_at_ms: clock::now_ms(),
+    };
+    seed::write(&clients.dynamodb, &target.access, &world, progress).await?;
+    progress.show(&format!("starting {} workers", args.workers));
+    let mut fleet = Fleet::start(directory, target, args.workers as usize)?;
+    fleet.wait_until_ready(args.shards).await?;
+    Ok((world, fleet))
+}
+
+/// Hits in the order in which they are due.
+fn hits(args: &DemoArgs) -> Vec<(Hit, End)> {
+    let kills = args.kill.iter().map(|hit| (*hit, End::Kill));
+    let mut hits: Vec<(Hit, End)> = kills
+        .chain(args.term.iter().map(|hit| (*hit, End::Term)))
+        .collect();
+    hits.sort_by(|one, other| one.0.at_s.total_cmp(&other.0.at_s));
+    hits
+}
+
+/// Watches the workers while traffic runs, and hits them when it is time.
+async fn keep(
+    mut fleet: Fleet,
+    hits: Vec<(Hit, End)>,
+    restart: bool,
+    start: oneshot::Receiver<Instant>,
+    over: CancellationToken,
+) -> anyhow::Result<Fleet> {
+    // Without a start there is nothing to hit; the sender is gone when the run failed early.
+    let Ok(start) = start.await else {
+        return Ok(fleet);
+    };
+    let mut hits = hits.into_iter().peekable();
+    let mut sample = tokio::time::interval(SAMPLE_EVERY);
+    loop {
+        let next = hits
+            .peek()
+            .map_or(start + Duration::from_secs(86_400), |(hit, _)| {
+                start + Duration::from_secs_f64(hit.at_s)
+            });
+        tokio::select! {
+            () = over.cancelled() => return Ok(fleet),
+            _ = sample.tick() => fleet.sample(),
+            () = sleep_until(next) => {
+                if let Some((hit, end)) = hits.next() {
+                    fleet.end(hit.worker, end);
+                    if restart {
+                        fleet.start_one()?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn check_table(clients: &Clients, table: &str, ran: &Ran) -> anyhow::Result<TableCheck> {
+    let stored = verify::table_ledger(clients, table, ran).await?;
+    let tally = stored.settle(&ran.changes, false);
+    let (_, contradictory) = ran.ledger.disagreements(&stored);
+    Ok(TableCheck {
+        decisions: tally.decided,
+        lost: tally.lost,
+        wrong: tally.wrong + tally.unexpected,
+        contradictory,
+    })
+}
+
+/// A directory of this demo's own.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("swiped-demo-{}", std::process::id()));
+        ensure!(
+            !path.exists(),
+            "{} is in the way; remove it",
+            path.display()
+        );
+        std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn remove(self) -> anyhow::Result<()> {
+        std::fs::remove_dir_all(&self.0)
+            .with_context(|| format!("cannot remove {}", self.0.display()))
+    }
+}
