@@ -256,3 +256,6 @@ impl Protocol {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
