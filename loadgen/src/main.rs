@@ -1,6 +1,6 @@
 //! `loadgen`: swipes in, decisions out, everything checked. A table of contents; the rooms are in the library.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -97,7 +97,7 @@ struct VerifyArgs {
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = Cli::parse_from(arguments(std::env::args_os())).command;
     if let Command::Worker { config } = command {
         // The daemon brings its own runtime and its own logs.
         return worker::run(&config);
@@ -115,6 +115,13 @@ fn main() -> ExitCode {
             ExitCode::from(BROKEN)
         }
     }
+}
+
+/// The command line, without the `--` that many put before the options of a cargo alias: `cargo demo -- --rate 100`.
+fn arguments(given: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let own = given.enumerate();
+    own.filter(|(place, word)| !(*place == 2 && word == "--"))
+        .map(|(_, word)| word)
 }
 
 #[tokio::main]

@@ -28,15 +28,19 @@ const WRITES_IN_FLIGHT: usize = 8;
 pub(super) fn worker_id(config: &Config) -> WorkerId {
     match &config.leases.worker_id {
         Some(id) => WorkerId::new(id),
-        None => {
-            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            let host = if host.trim().is_empty() {
-                "swiped"
-            } else {
-                host.trim()
-            };
-            WorkerId::new(&format!("{host}-{:08x}", fastrand::u32(..)))
-        }
+        None => WorkerId::new(&format!("{}-{:08x}", host(), fastrand::u32(..))),
+    }
+}
+
+/// The host's name: of the kernel, or of the file where a unit's sandbox hides the kernel's.
+fn host() -> String {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"));
+    let name = name.unwrap_or_default();
+    if name.trim().is_empty() {
+        "swiped".to_owned()
+    } else {
+        name.trim().to_owned()
     }
 }
 

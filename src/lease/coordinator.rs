@@ -77,6 +77,7 @@ pub struct Coordinator<L, S, E, T> {
     protocol: Protocol,
     base: Instant,
     fence: Fence,
+    times_fenced: u64,
     heartbeats: u64,
     draining: bool,
     /// Whether the lease table was read at least once.
@@ -115,6 +116,7 @@ where
             limits,
             base,
             fence: Fence::closed(base),
+            times_fenced: 0,
             heartbeats: 0,
             draining: false,
             table_seen: false,
@@ -167,6 +169,11 @@ where
         let mut actions = Vec::new();
         let now = self.since_start(Instant::now());
         self.protocol.apply(now, input, &mut actions);
+        if self.protocol.times_fenced() != self.times_fenced {
+            // The old fence is never moved again: an aborted consumer that still runs on another thread stays fenced.
+            self.times_fenced = self.protocol.times_fenced();
+            self.fence = Fence::closed(self.base);
+        }
         if let Some(deadline) = self.protocol.fence() {
             self.fence.extend(self.base + deadline);
         }

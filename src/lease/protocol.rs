@@ -115,6 +115,7 @@ pub struct Protocol {
     heartbeat_sent: Option<Duration>,
     draining: bool,
     runs: u64,
+    fenced: u64,
 }
 
 impl Protocol {
@@ -130,6 +131,7 @@ impl Protocol {
             heartbeat_sent: None,
             draining: false,
             runs: 0,
+            fenced: 0,
         }
     }
 
@@ -147,6 +149,12 @@ impl Protocol {
         mine.map(|(shard, held)| (shard, held.halted))
     }
 
+    /// How often this worker dropped what it held. What was started before may not write any more, whatever the fence
+    /// says later.
+    pub fn times_fenced(&self) -> u64 {
+        self.fenced
+    }
+
     /// Whether a drain is complete.
     pub fn is_drained(&self) -> bool {
         self.draining && self.held.is_empty()
@@ -160,6 +168,11 @@ impl Protocol {
 
     /// Takes `input` in and adds to `out` what is to be done now.
     pub fn apply(&mut self, now: Duration, input: Input, out: &mut Vec<Action>) {
+        // Before anything else: a heartbeat whose reply comes after the fence closed must not open it again for what is
+        // held, because another worker may have taken it in between.
+        if self.is_fenced(now) {
+            self.drop_all(out);
+        }
         match input {
             Input::Tick => {}
             Input::Leases(seen, rows) => self.view.observe_leases(seen, rows),
@@ -183,8 +196,8 @@ impl Protocol {
 
     /// Moves every lease on as far as it can go now.
     fn step(&mut self, now: Duration, out: &mut Vec<Action>) {
-        if self.fence().is_none_or(|deadline| now >= deadline) {
-            return self.drop_all(out);
+        if self.is_fenced(now) {
+            return;
         }
         self.replan();
         let shards: Vec<ShardId> = self.view.leases().map(|row| row.shard.clone()).collect();
@@ -193,7 +206,12 @@ impl Protocol {
         }
     }
 
+    fn is_fenced(&self, now: Duration) -> bool {
+        self.fence().is_none_or(|deadline| now >= deadline)
+    }
+
     fn drop_all(&mut self, out: &mut Vec<Action>) {
+        self.fenced += u64::from(!self.held.is_empty());
         for (shard, held) in std::mem::take(&mut self.held) {
             if matches!(held.phase, Phase::Running | Phase::Stopping) {
                 out.push(Action::Abort(shard.clone()));

@@ -198,6 +198,7 @@ mod tests {
         ]
     }
 
+    #[expect(clippy::type_complexity, reason = "rows of two small tables")]
     fn judged(after: Option<(u64, u64)>) -> (Vec<(u64, u64)>, Vec<(String, u64, RejectKind)>) {
         let (records, shard) = (page(), ShardId::new("shard"));
         let after = after.map(|(sequence, sub)| Position {

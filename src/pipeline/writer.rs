@@ -223,10 +223,11 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
             if open.is_zero() {
                 return Err(Fenced);
             }
+            // The deadline first: a process that was suspended must not go on sending when it wakes.
             tokio::select! {
                 biased;
-                reply = &mut call => return Ok(reply),
                 () = sleep(open) => {}
+                reply = &mut call => return Ok(reply),
             }
         }
     }

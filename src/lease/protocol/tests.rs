@@ -246,6 +246,21 @@ fn past_the_fence_everything_is_dropped_and_taken_again_by_a_write() {
 }
 
 #[test]
+fn a_late_reply_to_a_heartbeat_does_not_open_the_fence_for_what_was_held() {
+    let mut told = Told::holding();
+    told.now = Duration::from_millis(3100);
+    assert_eq!(
+        told.tell(Input::Heartbeat(Duration::from_millis(2200))),
+        [
+            Action::Abort(shard("a")),
+            Action::Note(shard("a"), Note::Fenced),
+            write("a", (Some("me"), 1), Some("me"), None),
+        ]
+    );
+    assert_eq!(told.protocol.times_fenced(), 1);
+}
+
+#[test]
 fn a_heartbeat_counts_from_when_it_was_sent() {
     let mut told = Told::new();
     told.now = seconds(2);
