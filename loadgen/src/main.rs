@@ -10,11 +10,11 @@ use loadgen::{
     local::{self, LocalArgs},
     population::{self, Population},
     progress::Progress,
+    record::RunRecord,
     run::{self, RunArgs},
     seed, summary,
     target::TargetArgs,
-    verify::{self, RunRecord},
-    worker,
+    verify, worker,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
