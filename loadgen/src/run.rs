@@ -58,7 +58,7 @@ pub struct RunArgs {
     /// How often each shard of the decisions is read, in milliseconds [default: 20 at an emulator, 250 at the service]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub observe_every: Option<u64>,
-    /// The 99th percentile that must not be reached, in milliseconds [default: 1000, none when a worker is killed]
+    /// The 99th percentile that must not be reached, in milliseconds [default: 1000; none in a demo that hits a worker]
     #[arg(long, value_name = "MS")]
     pub slo_p99_ms: Option<f64>,
 }
