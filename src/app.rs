@@ -7,7 +7,9 @@
 //! If one of the main tasks ends by itself, the process ends: a daemon without its feed or its coordinator looks alive
 //! and is not.
 
+mod build;
 mod leases;
+mod publish;
 
 use std::{future::Future, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
@@ -15,7 +17,7 @@ use anyhow::{Context, bail};
 use sd_notify::NotifyState;
 use tokio::{
     sync::{oneshot, watch},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -25,28 +27,17 @@ use crate::{
         cache::AccessCache,
         feed::{AccessFeed, FeedLimits},
     },
-    admin::{AccessStatus, Admin, Board, LeaseStatus, Pulses, Sources},
-    aws::{
-        self, Clients, dynamo_access::DynamoAccess, dynamo_leases::DynamoLeases,
-        dynamo_sink::TableSink, kinesis_polling::PolledStream, kinesis_sink::StreamSink, limits,
-    },
-    config::{self, Config, OnReject, Start},
-    lease::{
-        coordinator::{Coordinator, LeaseLimits, LeaseReport},
-        protocol::Timing,
-    },
-    model::{lease::WorkerId, position::Checkpoint},
-    pipeline::{
-        batch::BatchLimits,
-        consumer::{ConsumerLimits, Shared},
-        decide::Policy,
-        reader::Pace,
-        writer::{Sinks, WriteLimits},
-    },
+    admin::{Admin, Board, Pulses, Sources},
+    aws::{Clients, dynamo_access::DynamoAccess, dynamo_leases::DynamoLeases},
+    config::{self, Config},
+    lease::coordinator::{Coordinator, LeaseReport},
     ports::{Clock, Fault, backoff},
     shutdown,
     telemetry::{self, Exposition, Recorder},
 };
+
+use build::{endpoints, lease_limits, shared, worker_id};
+use publish::publish;
 
 pub use leases::list as leases_list;
 
@@ -58,13 +49,6 @@ const WAITING: Duration = Duration::from_secs(15);
 
 /// A loop that did not go round for so long is stuck: ten heartbeats, and more than any call may take.
 const STUCK: Duration = Duration::from_secs(15);
-
-/// Writes of one shard under way at once: a full page of 10 000 decisions is 20 puts on a stream.
-const WRITES_IN_FLIGHT: usize = 8;
-
-/// The workers of one fleet that may follow the change stream of the access table: two readers a stream shard is the
-/// limit that DynamoDB Streams documents.
-const CHANGE_READERS_MAX: usize = 2;
 
 /// The daemon, from the file on: what `swiped run` does.
 pub fn run_file(path: &Path) -> ExitCode {
@@ -241,144 +225,6 @@ where
         tokio::select! {
             () = tokio::time::sleep(waits()) => {}
             () = drain.cancelled() => return Ok(None),
-        }
-    }
-}
-
-/// The configured worker id, or the host's name with a random suffix: unique for this process.
-fn worker_id(config: &Config) -> WorkerId {
-    match &config.leases.worker_id {
-        Some(id) => WorkerId::new(id),
-        None => {
-            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            let host = if host.trim().is_empty() {
-                "swiped"
-            } else {
-                host.trim()
-            };
-            WorkerId::new(&format!("{host}-{:08x}", fastrand::u32(..)))
-        }
-    }
-}
-
-fn endpoints(config: &Config) -> aws::Endpoints {
-    let (aws, one) = (&config.aws, &config.aws.endpoints);
-    let or_all = |url: &Option<String>| url.clone().or_else(|| aws.endpoint_url.clone());
-    aws::Endpoints {
-        region: aws.region.clone(),
-        kinesis: or_all(&one.kinesis),
-        dynamodb: or_all(&one.dynamodb),
-        dynamodbstreams: or_all(&one.dynamodbstreams),
-    }
-}
-
-fn shared(
-    config: &Config,
-    clients: &Clients,
-    cache: Arc<AccessCache>,
-) -> Shared<PolledStream, StreamSink, TableSink> {
-    let (kinesis, decisions) = (&clients.kinesis, &config.decisions);
-    let sink = |name: &String| Arc::new(StreamSink::new(kinesis.clone(), name));
-    let table = |name: &String| {
-        Arc::new(TableSink::new(
-            clients.dynamodb.clone(),
-            name,
-            decisions.ttl_days,
-        ))
-    };
-    let policy = &config.policy;
-    Shared {
-        stream: Arc::new(PolledStream::new(kinesis.clone(), &config.swipes.stream)),
-        sinks: Sinks {
-            stream: decisions.stream.as_ref().map(sink),
-            table: decisions.table.as_ref().map(table),
-            rejects: config.rejects.stream.as_ref().map(sink),
-            skip_rejects: config.rejects.on_reject == OnReject::Skip,
-        },
-        cache,
-        limits: ConsumerLimits {
-            pace: Pace {
-                poll: config.swipes.poll,
-                hurry: Duration::from_secs(1) / limits::GET_RECORDS_CALLS_A_SECOND,
-            },
-            write: WriteLimits {
-                events: BatchLimits {
-                    entries: limits::PUT_RECORDS_ENTRIES_MAX,
-                    bytes: limits::PUT_RECORDS_BYTES_MAX,
-                },
-                table_puts: limits::BATCH_WRITE_ITEMS_MAX,
-                table_gets: limits::BATCH_GET_ITEMS_MAX,
-                in_flight: WRITES_IN_FLIGHT,
-            },
-            policy: Policy {
-                max_card_staleness_ms: policy.max_card_staleness_ms,
-                max_clock_skew_ms: policy.max_clock_skew_ms,
-                max_swipe_age_ms: policy.max_swipe_age_ms,
-                actuate_within_ms: policy.actuate_within_ms,
-                require_known_devices: policy.require_known_devices,
-            },
-        },
-        clock: Clock::System,
-    }
-}
-
-fn lease_limits(config: &Config) -> LeaseLimits {
-    let leases = &config.leases;
-    LeaseLimits {
-        heartbeat: leases.heartbeat,
-        timing: Timing {
-            failover: leases.failover,
-            // What is under way when the fence closes has a quarter of the failover time to end.
-            margin: leases.failover / 4,
-            checkpoint: leases.checkpoint,
-        },
-        shard_sync: leases.shard_sync,
-        start: match config.swipes.start {
-            Start::TrimHorizon => Checkpoint::TrimHorizon,
-            // Resolved once, and stored in the rows: a restart goes on from the first start.
-            Start::Latest => Checkpoint::AtTimestamp(Clock::System.now_ms()),
-            Start::At(ms) => Checkpoint::AtTimestamp(ms),
-        },
-    }
-}
-
-/// Keeps the status page up to date and the watchdog quiet.
-async fn publish(
-    board: Arc<Board>,
-    cache: Arc<AccessCache>,
-    reports: watch::Receiver<LeaseReport>,
-    pulses: Arc<Pulses>,
-) {
-    let mut tick = interval(REPORT);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut outgrown = false;
-    loop {
-        tick.tick().await;
-        let staleness = cache.staleness_ms(Clock::System.now_ms());
-        board.access(AccessStatus {
-            loaded: staleness < i64::MAX,
-            cards: cache.cards() as u64,
-            staleness: Duration::from_millis(u64::try_from(staleness).unwrap_or(0)),
-        });
-        let report = reports.borrow().clone();
-        if report.workers > CHANGE_READERS_MAX && !std::mem::replace(&mut outgrown, true) {
-            warn!(
-                workers = report.workers,
-                "more workers than DynamoDB Streams allow readers; card changes may be throttled"
-            );
-        }
-        let held = report.held.iter().map(|held| LeaseStatus {
-            shard: held.shard.to_string(),
-            checkpoint: held
-                .checkpoint
-                .as_ref()
-                .map_or_else(String::new, leases::spell),
-            behind_latest_ms: Some(held.behind_latest_ms),
-            halted: held.halted.then(|| "see the log".to_owned()),
-        });
-        board.leases(held.collect(), report.workers as u64);
-        if pulses.is_alive() {
-            notify(&[NotifyState::Watchdog]);
         }
     }
 }

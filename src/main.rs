@@ -19,37 +19,34 @@ fn main() -> ExitCode {
     }
 }
 
+/// The problems are what was asked for, so they go to standard output.
 fn check(file: &Path) -> ExitCode {
-    let Some(config) = load(file) else {
-        return ExitCode::FAILURE;
-    };
-    println!("{}: ok", file.display());
-    println!("{}", config.summary());
-    ExitCode::SUCCESS
-}
-
-fn leases_list(file: &Path, json: bool) -> ExitCode {
-    let Some(config) = load(file) else {
-        return ExitCode::FAILURE;
-    };
-    match app::leases_list(&config, json) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("swiped: {error:#}");
+    match Config::load(file, config::environment()) {
+        Ok(config) => {
+            println!("{}: ok", file.display());
+            println!("{}", config.summary());
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| println!("{problem}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// The configuration, or nothing after printing every problem, one a line.
-fn load(file: &Path) -> Option<Config> {
-    match Config::load(file, config::environment()) {
-        Ok(config) => Some(config),
+fn leases_list(file: &Path, json: bool) -> ExitCode {
+    let listed = match Config::load(file, config::environment()) {
+        Ok(config) => app::leases_list(&config, json),
         Err(problems) => {
-            for problem in problems {
-                eprintln!("{problem}");
-            }
-            None
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match listed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("swiped: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }

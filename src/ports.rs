@@ -9,7 +9,7 @@ use crate::model::{
     decision::{Answer, Decision, Event},
     item::{Change, Item},
     lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
-    position::{Checkpoint, Page, ShardId, ShardIterator},
+    position::{Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
 };
 
 /// What kind of failure a call met; decides what the caller does next.
@@ -106,17 +106,6 @@ impl Clock {
 }
 
 // === swipes in ===
-
-/// A shard as the stream lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShardInfo {
-    /// Its name.
-    pub id: ShardId,
-    /// None at birth of the stream, one after a split, two after a merge. They may no longer be listed.
-    pub parents: Vec<ShardId>,
-    /// First and last hash key, inclusive, decimal.
-    pub hash_range: (String, String),
-}
 
 /// Reads the swipe stream.
 pub trait SwipeStream: Send + Sync + 'static {
@@ -228,7 +217,7 @@ pub trait AccessTable: Send + Sync + 'static {
         from: Option<ScanCursor>,
     ) -> impl Future<Output = Result<ScanPage, Fault>> + Send;
 
-    /// Every shard of the change stream that is still listed.
+    /// Every shard of the change stream that is still listed. `Trimmed` once when another stream took its place.
     fn change_shards(&self) -> impl Future<Output = Result<Vec<ChangeShard>, Fault>> + Send;
 
     /// An iterator into a change shard.

@@ -13,6 +13,7 @@
 mod ask;
 mod course;
 pub mod lineage;
+mod open;
 mod scan;
 mod tally;
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Context;
 use serde_json::json;
 
+use super::build::endpoints;
 use crate::{
-    app::endpoints,
     aws::{Clients, dynamo_leases::DynamoLeases},
     config::Config,
     model::{

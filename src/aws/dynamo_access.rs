@@ -1,8 +1,8 @@
 //! The access table and its change stream, in DynamoDB and DynamoDB Streams.
 //!
 //! The stream is the table's latest one. It is looked up when opened, and again when it is no longer on: a stream
-//! that was switched off and on has another name, and its shards continue none of the old ones, so whoever follows
-//! sees the gap.
+//! that was switched off and on has another name, and what changed between is in neither. That is said once, as
+//! `Trimmed`; shard names alone would not tell, since stand-ins give every stream the same.
 //!
 //! What must hold: a change whose new image is missing is a fault, never a removal; a shard is closed only by a
 //! reply without a next iterator, never by what a listing says of its sequence numbers.
@@ -75,14 +75,18 @@ impl DynamoAccess {
         let Some(stream) = reply.stream_description else {
             return Err(strange("DescribeStream", "the reply describes no stream"));
         };
-        let on = !matches!(
+        // The label ends the ARN; a stand-in describes a table's new stream under the old one's ARN.
+        let replaced = stream
+            .stream_label
+            .is_some_and(|label| !arn.ends_with(&label));
+        let off = matches!(
             stream.stream_status,
             Some(StreamStatus::Disabled | StreamStatus::Disabling)
         );
         Ok((
             stream.shards.unwrap_or_default(),
             stream.last_evaluated_shard_id,
-            on,
+            !off && !replaced,
         ))
     }
 
@@ -142,9 +146,12 @@ impl AccessTable for DynamoAccess {
                 if latest == *arn {
                     return off.map(|(shards, _)| shards);
                 }
-                let (shards, _) = self.shards_of(&latest).await?;
                 self.stream_arn.store(Arc::new(latest));
-                Ok(shards)
+                Err(Fault {
+                    kind: FaultKind::Trimmed,
+                    operation: "DescribeStream",
+                    message: format!("the stream of table {} was switched off and on", self.table),
+                })
             }
         }
     }

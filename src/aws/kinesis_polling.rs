@@ -9,9 +9,10 @@ use aws_sdk_kinesis::{
 use crate::{
     aws::{fault, limits},
     model::position::{
-        Checkpoint, ChildShard, Next, Page, Record, SequenceNumber, ShardId, ShardIterator,
+        Checkpoint, ChildShard, Next, Page, Record, SequenceNumber, ShardId, ShardInfo,
+        ShardIterator,
     },
-    ports::{Fault, FaultKind, ShardInfo, SwipeStream},
+    ports::{Fault, FaultKind, SwipeStream},
 };
 
 /// The stream of that name.

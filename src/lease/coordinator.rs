@@ -4,43 +4,37 @@
 //! protocol decide what to write. Every call runs beside the others, so that a slow scan delays no heartbeat, and
 //! none is repeated below this loop.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+mod calls;
+mod consumers;
+mod report;
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::watch,
-    task::{AbortHandle, Id, JoinError, JoinSet},
+    task::{AbortHandle, Id, JoinSet},
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
-    lease::{
-        protocol::{Action, Input, Note, Protocol, Timing},
-        sync,
-        view::{Seen, Standing},
-    },
-    metrics::{self, CheckpointOutcome, LeaseEvent, LeaseMetrics, LeaseState},
+    lease::protocol::{Action, Input, Protocol, Timing},
+    metrics::LeaseMetrics,
     model::{
-        lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
+        lease::{Finish, WorkerId},
         position::{Checkpoint, ShardId},
     },
     pipeline::{
-        consumer::{Finish, Progress, ShardConsumer, Shared},
+        consumer::{Progress, Shared},
         fence::Fence,
     },
-    ports::{DecisionTable, EventStream, Fault, LeaseTable, ShardInfo, SwipeStream},
+    ports::{DecisionTable, EventStream, LeaseTable, SwipeStream},
 };
 
-/// After this a silent worker's row is removed from the workers table.
-const FORGET_AFTER: Duration = Duration::from_secs(3600);
+use calls::Event;
+pub use report::{HeldShard, LeaseReport};
 
 /// The coordinator's times, and where a stream without leases begins.
 #[derive(Clone, Debug)]
@@ -53,39 +47,6 @@ pub struct LeaseLimits {
     pub shard_sync: Duration,
     /// Where every shard begins when there is no lease yet.
     pub start: Checkpoint,
-}
-
-/// A shard that this worker reads, for the status page.
-#[derive(Clone, Debug)]
-pub struct HeldShard {
-    /// The shard.
-    pub shard: ShardId,
-    /// The stored checkpoint.
-    pub checkpoint: Option<Checkpoint>,
-    /// How far its last page was behind the tip, in milliseconds.
-    pub behind_latest_ms: i64,
-    /// It stands still until a person acts.
-    pub halted: bool,
-}
-
-/// What this worker holds and sees, for the status page.
-#[derive(Clone, Debug, Default)]
-pub struct LeaseReport {
-    /// The shards it reads.
-    pub held: Vec<HeldShard>,
-    /// How many workers live, itself included.
-    pub workers: usize,
-}
-
-/// What came back.
-enum Event {
-    Heartbeat(Instant, Result<(), Fault>),
-    Workers(Instant, Result<Vec<WorkerRow>, Fault>),
-    Leases(Instant, Result<Vec<LeaseRow>, Fault>),
-    Shards(Result<Vec<ShardInfo>, Fault>),
-    Created(usize, Result<(), Fault>),
-    Written(ShardId, Result<Written, Fault>),
-    Forgotten,
 }
 
 type Call = Pin<Box<dyn Future<Output = Event> + Send>>;
@@ -202,185 +163,6 @@ where
         at.saturating_duration_since(self.base)
     }
 
-    fn tick(&mut self) {
-        if !self.under_way.heartbeat {
-            self.send_heartbeat();
-        }
-        let table = &self.table;
-        if !std::mem::replace(&mut self.under_way.workers, true) {
-            let (table, asked) = (Arc::clone(table), Instant::now());
-            self.calls.push(Box::pin(async move {
-                Event::Workers(asked, table.workers().await)
-            }));
-        }
-        if !std::mem::replace(&mut self.under_way.leases, true) {
-            let (table, asked) = (Arc::clone(&self.table), Instant::now());
-            self.calls.push(Box::pin(async move {
-                Event::Leases(asked, table.leases().await)
-            }));
-        }
-        let due = self
-            .synced_at
-            .is_none_or(|at| at.elapsed() >= self.limits.shard_sync);
-        if self.table_seen && due && !std::mem::replace(&mut self.under_way.shards, true) {
-            let shared = Arc::clone(&self.shared);
-            self.calls.push(Box::pin(async move {
-                Event::Shards(shared.stream.shards().await)
-            }));
-        }
-        for worker in self.protocol.view().long_dead(FORGET_AFTER) {
-            let table = Arc::clone(&self.table);
-            self.calls.push(Box::pin(async move {
-                // Nothing depends on it; the next round tries again.
-                let _forgotten = table.forget(&worker).await;
-                Event::Forgotten
-            }));
-        }
-        self.collect_progress();
-        self.apply(Input::Tick);
-        self.publish();
-    }
-
-    fn send_heartbeat(&mut self) {
-        self.heartbeats += 1;
-        self.under_way.heartbeat = true;
-        let row = WorkerRow {
-            id: self.me.clone(),
-            heartbeat: self.heartbeats,
-            leaving: self.draining,
-        };
-        let (table, sent) = (Arc::clone(&self.table), Instant::now());
-        self.calls.push(Box::pin(async move {
-            Event::Heartbeat(sent, table.heartbeat(&row).await)
-        }));
-    }
-
-    fn came_back(&mut self, event: Event) {
-        match event {
-            Event::Heartbeat(sent, reply) => {
-                self.under_way.heartbeat = false;
-                if self.succeeded("heartbeat not stored", reply).is_some() {
-                    self.apply(Input::Heartbeat(self.since_start(sent)));
-                }
-            }
-            Event::Workers(asked, reply) => {
-                self.under_way.workers = false;
-                if let Some(rows) = self.succeeded("workers table not read", reply) {
-                    self.apply(Input::Workers(self.seen(asked), rows));
-                }
-            }
-            Event::Leases(asked, reply) => {
-                self.under_way.leases = false;
-                if let Some(rows) = self.succeeded("lease table not read", reply) {
-                    self.table_seen = true;
-                    self.apply(Input::Leases(self.seen(asked), rows));
-                }
-            }
-            Event::Shards(reply) => {
-                self.under_way.shards = false;
-                self.synced_at = Some(Instant::now());
-                if let Some(shards) = self.succeeded("stream not listed", reply) {
-                    self.sync(&shards);
-                }
-            }
-            Event::Created(count, reply) => {
-                if self.succeeded("lease rows not made", reply).is_some() {
-                    info!(count, "lease rows made");
-                    for _ in 0..count {
-                        self.metrics.event(LeaseEvent::Created);
-                    }
-                } else {
-                    self.synced_at = None;
-                }
-            }
-            Event::Written(shard, reply) => {
-                let written = self.succeeded("lease not written, trying again", reply);
-                if written.is_none() {
-                    self.metrics.checkpoint(CheckpointOutcome::Failed);
-                }
-                self.apply(Input::Written(shard, written));
-            }
-            Event::Forgotten => {}
-        }
-    }
-
-    fn seen(&self, asked: Instant) -> Seen {
-        Seen {
-            asked: self.since_start(asked),
-            replied: self.since_start(Instant::now()),
-        }
-    }
-
-    fn succeeded<R>(&self, what: &'static str, reply: Result<R, Fault>) -> Option<R> {
-        match reply {
-            Ok(reply) => Some(reply),
-            Err(fault) => {
-                metrics::fault(&fault);
-                warn!(%fault, "{what}");
-                None
-            }
-        }
-    }
-
-    fn sync(&mut self, shards: &[ShardInfo]) {
-        let known: BTreeSet<ShardId> = self
-            .protocol
-            .view()
-            .leases()
-            .map(|row| row.shard.clone())
-            .collect();
-        let missing = sync::missing(shards, &known, &self.limits.start);
-        if !missing.is_empty() {
-            let table = Arc::clone(&self.table);
-            self.calls.push(Box::pin(async move {
-                Event::Created(missing.len(), table.create(&missing).await)
-            }));
-        }
-        self.apply(Input::Listed(
-            shards.iter().map(|shard| shard.id.clone()).collect(),
-        ));
-    }
-
-    fn collect_progress(&mut self) {
-        let mut reports = Vec::new();
-        for (shard, running) in &mut self.running {
-            if let Some(done) = running.progress.borrow_and_update().done.clone() {
-                reports.push((shard.clone(), done));
-            }
-        }
-        for (shard, done) in reports {
-            self.apply(Input::Progress(shard, done));
-        }
-    }
-
-    fn consumer_ended(&mut self, ended: Result<(Id, Finish), JoinError>) {
-        let (id, finish) = match ended {
-            Ok((id, finish)) => (id, finish),
-            // Aborted: whoever aborted it has dropped the lease already.
-            Err(error) if error.is_cancelled() => {
-                self.tasks.remove(&error.id());
-                return;
-            }
-            Err(error) => (
-                error.id(),
-                Finish::Halted(format!("the consumer panicked: {error}")),
-            ),
-        };
-        let Some((shard, run)) = self.tasks.remove(&id) else {
-            return;
-        };
-        if self
-            .running
-            .get(&shard)
-            .is_some_and(|running| running.run == run)
-            && let Some(running) = self.running.remove(&shard)
-            && let Some(done) = running.progress.borrow().done.clone()
-        {
-            self.apply(Input::Progress(shard.clone(), done));
-        }
-        self.apply(Input::Finished(shard, run, finish));
-    }
-
     fn apply(&mut self, input: Input) {
         let mut actions = Vec::new();
         let now = self.since_start(Instant::now());
@@ -409,96 +191,5 @@ where
             Action::Write(write, children) => self.write(write, children),
             Action::Note(shard, note) => self.note(&shard, &note),
         }
-    }
-
-    fn start(&mut self, shard: ShardId, run: u64, from: Checkpoint) {
-        let (report, progress) = watch::channel(Progress::default());
-        let fence = self.fence.clone();
-        let consumer = ShardConsumer::new(&self.shared, shard.clone(), from, fence, report);
-        let stop = CancellationToken::new();
-        let abort = self.consumers.spawn(consumer.run(stop.clone()));
-        self.tasks.insert(abort.id(), (shard.clone(), run));
-        self.running.insert(
-            shard,
-            Running {
-                run,
-                stop,
-                abort,
-                progress,
-            },
-        );
-    }
-
-    fn write(&mut self, write: LeaseWrite, children: Vec<LeaseRow>) {
-        let table = Arc::clone(&self.table);
-        self.calls.push(Box::pin(async move {
-            let ends = write.checkpoint == Some(Checkpoint::ShardEnd);
-            let written = if ends {
-                table.end_shard(&write, &children).await
-            } else {
-                table.write(&write).await
-            };
-            Event::Written(write.shard, written)
-        }));
-    }
-
-    fn note(&self, shard: &ShardId, note: &Note) {
-        let event = match note {
-            Note::Checkpointed => return self.metrics.checkpoint(CheckpointOutcome::Stored),
-            Note::Taken => LeaseEvent::Taken,
-            Note::Received => LeaseEvent::Received,
-            Note::Given(_) => LeaseEvent::Given,
-            Note::Released => LeaseEvent::Released,
-            Note::Fenced => LeaseEvent::Fenced,
-            Note::Lost => LeaseEvent::Lost,
-            Note::Ended => LeaseEvent::Ended,
-            Note::Halted(why) => {
-                return error!(%shard, why, "SHARD HALTED: nothing is read from it until this is repaired");
-            }
-        };
-        self.metrics.event(event);
-        match note {
-            Note::Given(to) => info!(%shard, %to, "lease given"),
-            Note::Fenced => warn!(%shard, "lease dropped: this worker's heartbeat is late"),
-            Note::Lost => warn!(%shard, "lease lost: another worker has it"),
-            _ => info!(%shard, "lease {}", event.as_label()),
-        }
-    }
-
-    fn publish(&self) {
-        let view = self.protocol.view();
-        let mut count = [0; LeaseState::ALL.len()];
-        for row in view.leases() {
-            let state = match view.standing(row) {
-                Standing::Mine => LeaseState::Held,
-                Standing::Elsewhere => LeaseState::Elsewhere,
-                Standing::Orphaned => LeaseState::Orphaned,
-                Standing::Waiting => LeaseState::Waiting,
-                Standing::Ended => LeaseState::Ended,
-            };
-            count[state as usize] += 1;
-        }
-        self.metrics.leases(&count);
-        let workers = view.targets(!self.draining).len();
-        self.metrics.workers(workers as u64);
-        self.metrics
-            .halted(self.protocol.held().filter(|(_, halted)| *halted).count() as u64);
-        if let Some(fence) = self.protocol.fence() {
-            let sent =
-                fence.saturating_sub(self.limits.timing.failover - self.limits.timing.margin);
-            self.metrics
-                .heartbeat_age(self.since_start(Instant::now()).saturating_sub(sent));
-        }
-        let held = self.protocol.held().map(|(shard, halted)| HeldShard {
-            shard: shard.clone(),
-            checkpoint: view.lease(shard).map(|row| row.checkpoint.clone()),
-            behind_latest_ms: self
-                .running
-                .get(shard)
-                .map_or(0, |running| running.progress.borrow().behind_latest_ms),
-            halted,
-        });
-        let held = held.collect();
-        self.status.send_replace(LeaseReport { held, workers });
     }
 }

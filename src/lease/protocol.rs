@@ -10,7 +10,13 @@
 //!
 //! It knows no clock, no I/O and no randomness; every `now` is time since this process started.
 
+mod answers;
+mod held;
+mod writes;
+
 use std::{collections::BTreeMap, time::Duration};
+
+use held::{Held, Phase, unsaved};
 
 use crate::{
     lease::{
@@ -18,10 +24,9 @@ use crate::{
         view::{Seen, Standing, View},
     },
     model::{
-        lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
-        position::{Checkpoint, ChildShard, Position, ShardId},
+        lease::{Finish, LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
+        position::{Checkpoint, Position, ShardId},
     },
-    pipeline::consumer::Finish,
 };
 
 /// How long a shard rests whose consumer halted or found no such shard: a person has to act, and reads the log.
@@ -97,37 +102,6 @@ pub enum Note {
     Checkpointed,
     /// The consumer stopped rather than lose a record, or found no shard.
     Halted(String),
-}
-
-/// What a lease that this worker holds is doing.
-#[derive(Debug)]
-enum Phase {
-    /// The write that makes it ours is under way; the flag: it was ours by name before (given, or kept over a fence).
-    Taking { ours: bool },
-    /// Its consumer runs.
-    Running,
-    /// Its consumer finishes a page.
-    Stopping,
-    /// No consumer runs; the lease is to be given away.
-    Giving,
-    /// No consumer runs; one may start at this instant.
-    Resting(Duration),
-    /// Its shard is read to its end, and continued by these.
-    Ending(Vec<ChildShard>),
-}
-
-#[derive(Debug)]
-struct Held {
-    phase: Phase,
-    run: u64,
-    done: Option<Position>,
-    writing: Option<(LeaseWrite, Vec<LeaseRow>)>,
-    /// The outcome of `writing` is unknown: it goes out again at the next tick.
-    resend: bool,
-    saved_at: Duration,
-    halted: bool,
-    /// The stream said that it has no such shard.
-    gone: bool,
 }
 
 /// The state machine.
@@ -281,236 +255,7 @@ impl Protocol {
             Phase::Ending(_) => self.end(now, shard, out),
         }
     }
-
-    fn take(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
-        let ours = self
-            .view
-            .lease(shard)
-            .is_some_and(|row| row.owner.as_ref() == Some(&self.me));
-        let held = Held {
-            phase: Phase::Taking { ours },
-            run: 0,
-            done: None,
-            writing: None,
-            resend: false,
-            saved_at: now,
-            halted: false,
-            gone: false,
-        };
-        self.held.insert(shard.clone(), held);
-        self.write(now, shard, Some(self.me.clone()), out);
-    }
-
-    fn give(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
-        let target = self.targets.get(shard).cloned();
-        if target.as_ref() == Some(&self.me) && !self.draining {
-            // The plan changed its mind while the consumer finished.
-            return self.start(shard, out);
-        }
-        self.write(now, shard, target, out);
-    }
-
-    fn start(&mut self, shard: &ShardId, out: &mut Vec<Action>) {
-        let (Some(held), Some(row)) = (self.held.get_mut(shard), self.view.lease(shard)) else {
-            return;
-        };
-        self.runs += 1;
-        (held.phase, held.run, held.halted) = (Phase::Running, self.runs, false);
-        let from = held
-            .done
-            .clone()
-            .map_or_else(|| row.checkpoint.clone(), Checkpoint::At);
-        out.push(Action::Start(shard.clone(), held.run, from));
-    }
-
-    /// Writes owner and progress of a lease that is held.
-    fn write(
-        &mut self,
-        now: Duration,
-        shard: &ShardId,
-        owner: Option<WorkerId>,
-        out: &mut Vec<Action>,
-    ) {
-        let (Some(held), Some(row)) = (self.held.get_mut(shard), self.view.lease(shard)) else {
-            return;
-        };
-        let write = LeaseWrite {
-            shard: shard.clone(),
-            owner_was: row.owner.clone(),
-            counter_was: row.counter,
-            owner,
-            checkpoint: unsaved(held, row),
-        };
-        held.saved_at = now;
-        held.writing = Some((write.clone(), Vec::new()));
-        out.push(Action::Write(write, Vec::new()));
-    }
-
-    fn end(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
-        let (Some(held), Some(row)) = (self.held.get_mut(shard), self.view.lease(shard)) else {
-            return;
-        };
-        let Phase::Ending(children) = &held.phase else {
-            return;
-        };
-        let children = children.iter().map(child_row).collect::<Vec<_>>();
-        let write = LeaseWrite {
-            shard: shard.clone(),
-            owner_was: row.owner.clone(),
-            counter_was: row.counter,
-            owner: None,
-            checkpoint: Some(Checkpoint::ShardEnd),
-        };
-        held.saved_at = now;
-        held.writing = Some((write.clone(), children.clone()));
-        out.push(Action::Write(write, children));
-    }
-
-    fn written(
-        &mut self,
-        now: Duration,
-        shard: &ShardId,
-        outcome: Option<Written>,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(held) = self.held.get_mut(shard) else {
-            // Fenced meanwhile. Whatever the write did, the next read of the table shows it.
-            return;
-        };
-        match outcome {
-            None => held.resend = true,
-            Some(Written::Applied) => {
-                let Some((write, children)) = held.writing.take() else {
-                    return;
-                };
-                self.applied(now, write, children, out);
-            }
-            Some(Written::Conflict(row)) => {
-                if matches!(held.phase, Phase::Running | Phase::Stopping) {
-                    out.push(Action::Abort(shard.clone()));
-                }
-                let wanted = matches!(held.phase, Phase::Taking { .. });
-                self.held.remove(shard);
-                match row {
-                    Some(row) => self.view.learn(row, now),
-                    None => self.view.forget(shard),
-                }
-                if !wanted {
-                    out.push(Action::Note(shard.clone(), Note::Lost));
-                }
-            }
-        }
-    }
-
-    fn applied(
-        &mut self,
-        now: Duration,
-        write: LeaseWrite,
-        children: Vec<LeaseRow>,
-        out: &mut Vec<Action>,
-    ) {
-        let shard = write.shard.clone();
-        if let Some(row) = self.view.lease(&shard) {
-            let checkpoint = write
-                .checkpoint
-                .clone()
-                .unwrap_or_else(|| row.checkpoint.clone());
-            let counter = write.counter_was + 1;
-            let row = LeaseRow {
-                owner: write.owner.clone(),
-                counter,
-                checkpoint,
-                ..row.clone()
-            };
-            self.view.learn(row, now);
-        }
-        let Some(held) = self.held.get_mut(&shard) else {
-            return;
-        };
-        match &held.phase {
-            Phase::Taking { ours } => {
-                let note = if *ours { Note::Received } else { Note::Taken };
-                out.push(Action::Note(shard.clone(), note));
-                self.start(&shard, out);
-            }
-            Phase::Running | Phase::Stopping | Phase::Resting(_) => {
-                out.push(Action::Note(shard, Note::Checkpointed));
-            }
-            Phase::Giving => match write.owner {
-                // A checkpoint that was under way when the consumer finished: the lease is still ours.
-                Some(owner) if owner == self.me => self.give(now, &shard, out),
-                owner => {
-                    self.held.remove(&shard);
-                    let note = owner.map_or(Note::Released, Note::Given);
-                    out.push(Action::Note(shard, note));
-                }
-            },
-            Phase::Ending(_) if write.checkpoint != Some(Checkpoint::ShardEnd) => {
-                self.end(now, &shard, out);
-            }
-            Phase::Ending(_) => {
-                self.held.remove(&shard);
-                out.push(Action::Note(shard, Note::Ended));
-                for child in children {
-                    if self.view.lease(&child.shard).is_none() {
-                        self.view.learn(child, now);
-                    }
-                }
-                self.step(now, out);
-            }
-        }
-    }
-
-    fn finished(
-        &mut self,
-        now: Duration,
-        shard: &ShardId,
-        run: u64,
-        finish: Finish,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(held) = self.held.get_mut(shard).filter(|held| held.run == run) else {
-            return;
-        };
-        held.gone = matches!(finish, Finish::Gone(_));
-        held.phase = match finish {
-            Finish::ShardEnd(children) => Phase::Ending(children),
-            Finish::Drained => Phase::Giving,
-            Finish::Fenced => Phase::Resting(now),
-            Finish::Gone(why) | Finish::Halted(why) => {
-                held.halted = true;
-                out.push(Action::Note(shard.clone(), Note::Halted(why)));
-                Phase::Resting(now + REST)
-            }
-        };
-        self.step(now, out);
-    }
-
-    /// A shard that the stream no longer lists, and says it does not have, ended without a last page.
-    fn listed(&mut self, now: Duration, shards: &[ShardId], out: &mut Vec<Action>) {
-        for (shard, held) in &mut self.held {
-            let resting = matches!(held.phase, Phase::Resting(_));
-            if resting && held.gone && !shards.is_empty() && !shards.contains(shard) {
-                held.phase = Phase::Ending(Vec::new());
-            }
-        }
-        self.step(now, out);
-    }
 }
 
-/// The progress that the row does not have yet.
-fn unsaved(held: &Held, row: &LeaseRow) -> Option<Checkpoint> {
-    let done = Checkpoint::At(held.done.clone()?);
-    (done > row.checkpoint).then_some(done)
-}
-
-fn child_row(child: &ChildShard) -> LeaseRow {
-    LeaseRow {
-        shard: child.id.clone(),
-        owner: None,
-        counter: 0,
-        checkpoint: Checkpoint::TrimHorizon,
-        parents: child.parents.clone(),
-        hash_range: Some(child.hash_range.clone()),
-    }
-}
+#[cfg(test)]
+mod tests;

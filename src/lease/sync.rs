@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    model::{
-        lease::LeaseRow,
-        position::{Checkpoint, ShardId},
-    },
-    ports::ShardInfo,
+use crate::model::{
+    lease::LeaseRow,
+    position::{Checkpoint, ShardId, ShardInfo},
 };
 
 /// The rows to make for `shards`, given the shards that have one.

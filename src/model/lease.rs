@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::position::{Checkpoint, ShardId};
+use super::position::{Checkpoint, ChildShard, ShardId};
 
 /// One running process. Unique for its life: two processes never share an id. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +88,21 @@ pub struct WorkerRow {
     pub heartbeat: u64,
     /// It is stopping and takes no more leases.
     pub leaving: bool,
+}
+
+/// Why the consumer of a shard ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// Everything in the shard is stored; these shards continue it.
+    ShardEnd(Vec<ChildShard>),
+    /// It was told to stop, and what it had begun is stored.
+    Drained,
+    /// It may no longer write.
+    Fenced,
+    /// The stream has no such shard.
+    Gone(String),
+    /// It stopped rather than lose a record.
+    Halted(String),
 }
 
 #[cfg(test)]

@@ -174,6 +174,17 @@ pub struct ChildShard {
     pub hash_range: (String, String),
 }
 
+/// A shard as the stream lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardInfo {
+    /// Its name.
+    pub id: ShardId,
+    /// None at birth of the stream, one after a split, two after a merge. They may no longer be listed.
+    pub parents: Vec<ShardId>,
+    /// First and last hash key, inclusive, decimal.
+    pub hash_range: (String, String),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,10 @@ use tracing::info;
 
 use crate::{
     access::cache::AccessCache,
-    model::position::{Checkpoint, ChildShard, Next, Position, ShardId},
+    model::{
+        lease::Finish,
+        position::{Checkpoint, Next, Position, ShardId},
+    },
     pipeline::{
         decide::Policy,
         desk::Desk,
@@ -56,21 +59,6 @@ pub struct Progress {
     pub done: Option<Position>,
     /// How far the last page was behind the tip, in milliseconds.
     pub behind_latest_ms: i64,
-}
-
-/// Why a consumer ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// Everything in the shard is stored; these shards continue it.
-    ShardEnd(Vec<ChildShard>),
-    /// It was told to stop, and what it had begun is stored.
-    Drained,
-    /// It may no longer write.
-    Fenced,
-    /// The stream has no such shard.
-    Gone(String),
-    /// It stopped rather than lose a record.
-    Halted(String),
 }
 
 /// Consumes one shard.

@@ -17,10 +17,13 @@ use tracing::{debug, info};
 use crate::{
     access::cache::AccessCache,
     metrics::{DecisionMetrics, DecisionTally, PageMetrics, PageTally, RejectTally, ShardMetrics},
-    model::position::{Page, Position, ShardId},
+    model::{
+        lease::Finish,
+        position::{Page, Position, ShardId},
+    },
     pipeline::{
         batch::Outbox,
-        consumer::{Finish, Progress, Shared},
+        consumer::{Progress, Shared},
         decide::{Policy, decide},
         encode,
         fence::Fence,

@@ -8,27 +8,24 @@
 //! Only failed entries are sent again, with jitter, for as long as the fence is open: there is no last attempt after
 //! which a record would be given up. A write that is under way when the fence closes is abandoned.
 
-use std::{future::Future, ops::Range, pin::pin, sync::Arc, time::Duration};
+mod attempt;
+
+use std::{future::Future, ops::Range, pin::pin, sync::Arc};
 
 use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::time::{Instant, sleep};
-use tracing::{error, warn};
 
 use crate::{
-    metrics::{self, Sink, SinkMetrics},
+    metrics::{Sink, SinkMetrics},
     model::decision::{Answer, Decision, Event},
     pipeline::{
         batch::{BatchLimits, Outbox, cut},
         fence::Fence,
     },
-    ports::{DecisionTable, EventStream, Failed, Fault, FaultKind, backoff},
+    ports::{DecisionTable, EventStream},
 };
 
-/// First wait before failed entries are sent again. A throttled shard of the service refills within a second.
-const BACKOFF_FIRST: Duration = Duration::from_millis(50);
-
-/// Longest wait before failed entries are sent again.
-const BACKOFF_CAP: Duration = Duration::from_secs(2);
+use attempt::Attempt;
 
 /// What one write holds, and how many are under way at once for one shard.
 #[derive(Clone, Copy, Debug)]
@@ -254,59 +251,4 @@ async fn side_by_side<R>(
         results.push(result?);
     }
     Ok(results)
-}
-
-/// The tries of one batch.
-struct Attempt<W> {
-    waits: W,
-    failures: u32,
-}
-
-impl Attempt<()> {
-    fn new() -> Attempt<impl FnMut() -> Duration> {
-        Attempt {
-            waits: backoff(BACKOFF_FIRST, BACKOFF_CAP, fastrand::f64),
-            failures: 0,
-        }
-    }
-}
-
-impl<W: FnMut() -> Duration> Attempt<W> {
-    /// Leaves in `pending` what is still not stored, and says how long to wait before it may be sent again.
-    fn settle(
-        &mut self,
-        pending: &mut Vec<usize>,
-        reply: Result<Vec<Failed>, Fault>,
-        metrics: &SinkMetrics,
-    ) -> Option<Duration> {
-        match reply {
-            Ok(failed) => {
-                for entry in &failed {
-                    metrics.failed_entries(entry.kind, 1);
-                }
-                *pending = failed.iter().map(|entry| pending[entry.index]).collect();
-                (!failed.is_empty()).then(|| (self.waits)())
-            }
-            Err(fault) => Some(self.fault(&fault)),
-        }
-    }
-
-    /// How long to wait after a call failed as a whole. Says so once a batch, at the first failure.
-    fn fault(&mut self, fault: &Fault) -> Duration {
-        metrics::fault(fault);
-        self.failures += 1;
-        match fault.kind {
-            FaultKind::Throttled | FaultKind::Transient => {
-                if self.failures == 1 {
-                    warn!(%fault, "write failed, trying again");
-                }
-            }
-            _ => {
-                if self.failures == 1 {
-                    error!(%fault, "write refused, the shard waits; check permissions and names");
-                }
-            }
-        }
-        (self.waits)()
-    }
 }

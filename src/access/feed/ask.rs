@@ -16,7 +16,7 @@ use super::{AccessFeed, FeedLimits};
 use crate::{
     metrics,
     model::position::{ShardId, ShardIterator},
-    ports::{AccessTable, ChangePage, ChangeShard, ChangeStart, Fault, backoff},
+    ports::{AccessTable, ChangePage, ChangeShard, ChangeStart, Fault, FaultKind, backoff},
 };
 
 /// At most one line about failing calls in this time: a throttled scan fails thousands of times.
@@ -49,7 +49,7 @@ pub(super) struct Sent {
 /// What came of a call. A fault here is final.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Listed(Vec<ChangeShard>),
+    Listed(Result<Vec<ChangeShard>, Fault>),
     Opened {
         shard: ShardId,
         iterator: Result<ShardIterator, Fault>,
@@ -105,13 +105,14 @@ impl<T: AccessTable> AccessFeed<T> {
     }
 
     /// Lists the shards, whatever it takes: while shards are being read a listing that is refused costs no
-    /// change, and staleness tells when one is missed.
-    async fn list(&self, seed: u64) -> Vec<ChangeShard> {
+    /// change, and staleness tells when one is missed. Only a stream that gave way to another is final.
+    async fn list(&self, seed: u64) -> Result<Vec<ChangeShard>, Fault> {
         let mut rng = Rng::with_seed(seed);
         let mut wait = backoff(self.limits.retry_first, self.limits.relist, || rng.f64());
         loop {
             match self.list_once(seed).await {
-                Ok(shards) => return shards,
+                Ok(shards) => return Ok(shards),
+                Err(fault) if fault.kind == FaultKind::Trimmed => return Err(fault),
                 Err(fault) => {
                     self.trouble.complain(&fault);
                     sleep(wait()).await;

@@ -6,11 +6,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::{
-    sync::oneshot,
-    task::JoinError,
-    time::{Instant, sleep},
-};
+use tokio::{sync::oneshot, task::JoinError, time::Instant};
 use tracing::{info, warn};
 
 use super::{
@@ -20,16 +16,13 @@ use super::{
 };
 use crate::{
     access::cache::Snapshot,
-    model::position::{ShardId, ShardIterator},
+    model::position::ShardId,
     ports::{AccessTable, ChangePage, ChangeStart, Fault, FaultKind},
 };
 
-/// Iterators that are opened at once: enough for the round trips of a wide table, few for its service.
-const OPENING_AT_ONCE: usize = 16;
-
 /// How long to wait for the listing of shards that must come: the first ones of a new stream, the children of one
 /// that ended. DescribeStream takes 10 calls a second for all readers; a fifth is ours.
-const AWAITED_LISTING: Duration = Duration::from_millis(500);
+pub(super) const AWAITED_LISTING: Duration = Duration::from_millis(500);
 
 /// What ends the work on one map.
 #[derive(Debug)]
@@ -124,55 +117,12 @@ impl<T: AccessTable> AccessFeed<T> {
         }
     }
 
-    /// Lists the shards until there is one, and opens every leaf at its tip.
-    async fn open(&self, rng: &mut Rng) -> Result<(Lineage, Vec<(ShardId, ShardIterator)>), End> {
-        let mut said = false;
-        loop {
-            let listed = self.list_once(rng.u64(..)).await.map_err(End::Fault)?;
-            let (lineage, leaves) = Lineage::begin(&listed);
-            if !leaves.is_empty() {
-                return Ok((lineage, self.open_at_tip(leaves, rng).await?));
-            }
-            if !said {
-                warn!("the access stream lists no shard to read yet; waiting for one");
-                said = true;
-            }
-            sleep(AWAITED_LISTING).await;
-        }
-    }
-
-    async fn open_at_tip(
-        &self,
-        leaves: Vec<ShardId>,
-        rng: &mut Rng,
-    ) -> Result<Vec<(ShardId, ShardIterator)>, End> {
-        let mut opened = Vec::with_capacity(leaves.len());
-        let mut left = leaves.into_iter();
-        let mut opening = FuturesUnordered::new();
-        let mut open = |shard| {
-            self.ask(
-                Ask::Open {
-                    shard,
-                    start: ChangeStart::Latest,
-                },
-                rng.u64(..),
-            )
-        };
-        opening.extend(left.by_ref().take(OPENING_AT_ONCE).map(&mut open));
-        while let Some(answer) = opening.next().await {
-            if let Answer::Opened { shard, iterator } = answer {
-                opened.push((shard, iterator.map_err(|fault| end(fault, true))?));
-            }
-            opening.extend(left.next().map(&mut open));
-        }
-        Ok(opened)
-    }
-
     /// Takes one answer and says what to ask next.
     fn take(&self, course: &mut Course, answer: Answer, serving: bool) -> Result<Vec<Ask>, End> {
         let loading = course.aside.is_some();
         match answer {
             Answer::Listed(shards) => {
+                let shards = shards.map_err(|fault| end(fault, loading))?;
                 let mut asks = at_the_beginning(course.lineage.listed(&shards)?);
                 let awaited = course.lineage.awaits_children();
                 let wait = if awaited {
@@ -294,7 +244,7 @@ fn at_the_beginning(shards: Vec<ShardId>) -> Vec<Ask> {
 
 /// What a call that must not be repeated means. While loading, a refusal is final and its words are for the
 /// operator; later it may be a cursor that the service no longer takes, and a fresh map needs none.
-fn end(fault: Fault, loading: bool) -> End {
+pub(super) fn end(fault: Fault, loading: bool) -> End {
     match fault.kind {
         FaultKind::Trimmed => End::Gap(Gap::Trimmed),
         FaultKind::NotFound => End::Gap(Gap::LostShard),

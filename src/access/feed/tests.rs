@@ -1,3 +1,5 @@
+//! Scenes of the feed over a scripted table, on a paused clock.
+
 use std::sync::Arc;
 
 use tokio::{
@@ -278,6 +280,25 @@ async fn a_shard_that_continues_nothing_means_a_fresh_map() {
     seconds(15).await;
     assert_eq!(scene.cards("1"), "revoked");
     assert_eq!(scene.opened(), ["a latest", "a latest", "z latest"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_gave_way_to_another_means_a_fresh_map() {
+    let scene = Scene::ready_with(&["1"]).await;
+    scene.table.card_unseen("1", "revoked");
+    let trimmed = FaultKind::Trimmed;
+    scene
+        .table
+        .world()
+        .failing
+        .insert("DescribeStream", trimmed);
+    seconds(11).await;
+    assert!(scene.staleness_ms() > 500, "{}", scene.staleness_ms());
+    scene.table.world().failing.clear();
+    seconds(5).await;
+    assert_eq!(scene.cards("1"), "revoked");
+    assert_eq!(scene.opened(), ["a latest", "a latest"]);
+    assert!(scene.staleness_ms() <= 260, "{}", scene.staleness_ms());
 }
 
 #[tokio::test(start_paused = true)]

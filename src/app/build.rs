@@ -1,0 +1,125 @@
+//! From the configuration to what the loops are given.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    access::cache::AccessCache,
+    aws::{
+        self, Clients, dynamo_sink::TableSink, kinesis_polling::PolledStream,
+        kinesis_sink::StreamSink, limits,
+    },
+    config::{Config, OnReject, Start},
+    lease::{coordinator::LeaseLimits, protocol::Timing},
+    model::{lease::WorkerId, position::Checkpoint},
+    pipeline::{
+        batch::BatchLimits,
+        consumer::{ConsumerLimits, Shared},
+        decide::Policy,
+        reader::Pace,
+        writer::{Sinks, WriteLimits},
+    },
+    ports::Clock,
+};
+
+/// Writes of one shard under way at once: a full page of 10 000 decisions is 20 puts on a stream.
+const WRITES_IN_FLIGHT: usize = 8;
+
+/// The configured worker id, or the host's name with a random suffix: unique for this process.
+pub(super) fn worker_id(config: &Config) -> WorkerId {
+    match &config.leases.worker_id {
+        Some(id) => WorkerId::new(id),
+        None => {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            let host = if host.trim().is_empty() {
+                "swiped"
+            } else {
+                host.trim()
+            };
+            WorkerId::new(&format!("{host}-{:08x}", fastrand::u32(..)))
+        }
+    }
+}
+
+/// Where the services are.
+pub(super) fn endpoints(config: &Config) -> aws::Endpoints {
+    let (aws, one) = (&config.aws, &config.aws.endpoints);
+    let or_all = |url: &Option<String>| url.clone().or_else(|| aws.endpoint_url.clone());
+    aws::Endpoints {
+        region: aws.region.clone(),
+        kinesis: or_all(&one.kinesis),
+        dynamodb: or_all(&one.dynamodb),
+        dynamodbstreams: or_all(&one.dynamodbstreams),
+    }
+}
+
+/// What all consumers work with.
+pub(super) fn shared(
+    config: &Config,
+    clients: &Clients,
+    cache: Arc<AccessCache>,
+) -> Shared<PolledStream, StreamSink, TableSink> {
+    let (kinesis, decisions) = (&clients.kinesis, &config.decisions);
+    let sink = |name: &String| Arc::new(StreamSink::new(kinesis.clone(), name));
+    let table = |name: &String| {
+        Arc::new(TableSink::new(
+            clients.dynamodb.clone(),
+            name,
+            decisions.ttl_days,
+        ))
+    };
+    let policy = &config.policy;
+    Shared {
+        stream: Arc::new(PolledStream::new(kinesis.clone(), &config.swipes.stream)),
+        sinks: Sinks {
+            stream: decisions.stream.as_ref().map(sink),
+            table: decisions.table.as_ref().map(table),
+            rejects: config.rejects.stream.as_ref().map(sink),
+            skip_rejects: config.rejects.on_reject == OnReject::Skip,
+        },
+        cache,
+        limits: ConsumerLimits {
+            pace: Pace {
+                poll: config.swipes.poll,
+                hurry: Duration::from_secs(1) / limits::GET_RECORDS_CALLS_A_SECOND,
+            },
+            write: WriteLimits {
+                events: BatchLimits {
+                    entries: limits::PUT_RECORDS_ENTRIES_MAX,
+                    bytes: limits::PUT_RECORDS_BYTES_MAX,
+                },
+                table_puts: limits::BATCH_WRITE_ITEMS_MAX,
+                table_gets: limits::BATCH_GET_ITEMS_MAX,
+                in_flight: WRITES_IN_FLIGHT,
+            },
+            policy: Policy {
+                max_card_staleness_ms: policy.max_card_staleness_ms,
+                max_clock_skew_ms: policy.max_clock_skew_ms,
+                max_swipe_age_ms: policy.max_swipe_age_ms,
+                actuate_within_ms: policy.actuate_within_ms,
+                require_known_devices: policy.require_known_devices,
+            },
+        },
+        clock: Clock::System,
+    }
+}
+
+/// The coordinator's times and start.
+pub(super) fn lease_limits(config: &Config) -> LeaseLimits {
+    let leases = &config.leases;
+    LeaseLimits {
+        heartbeat: leases.heartbeat,
+        timing: Timing {
+            failover: leases.failover,
+            // What is under way when the fence closes has a quarter of the failover time to end.
+            margin: leases.failover / 4,
+            checkpoint: leases.checkpoint,
+        },
+        shard_sync: leases.shard_sync,
+        start: match config.swipes.start {
+            Start::TrimHorizon => Checkpoint::TrimHorizon,
+            // Resolved once, and stored in the rows: a restart goes on from the first start.
+            Start::Latest => Checkpoint::AtTimestamp(Clock::System.now_ms()),
+            Start::At(ms) => Checkpoint::AtTimestamp(ms),
+        },
+    }
+}

@@ -1,0 +1,142 @@
+//! What follows from an answer: of the table to a write, of a consumer that ended, of the stream that was listed.
+
+use std::time::Duration;
+
+use super::{Action, Note, Protocol, REST, held::Phase};
+use crate::model::{
+    lease::{Finish, LeaseRow, LeaseWrite, Written},
+    position::{Checkpoint, ShardId},
+};
+
+impl Protocol {
+    pub(super) fn written(
+        &mut self,
+        now: Duration,
+        shard: &ShardId,
+        outcome: Option<Written>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(held) = self.held.get_mut(shard) else {
+            // Fenced meanwhile. Whatever the write did, the next read of the table shows it.
+            return;
+        };
+        match outcome {
+            None => held.resend = true,
+            Some(Written::Applied) => {
+                let Some((write, children)) = held.writing.take() else {
+                    return;
+                };
+                self.applied(now, write, children, out);
+            }
+            Some(Written::Conflict(row)) => {
+                if matches!(held.phase, Phase::Running | Phase::Stopping) {
+                    out.push(Action::Abort(shard.clone()));
+                }
+                let wanted = matches!(held.phase, Phase::Taking { .. });
+                self.held.remove(shard);
+                match row {
+                    Some(row) => self.view.learn(row, now),
+                    None => self.view.forget(shard),
+                }
+                if !wanted {
+                    out.push(Action::Note(shard.clone(), Note::Lost));
+                }
+            }
+        }
+    }
+
+    pub(super) fn applied(
+        &mut self,
+        now: Duration,
+        write: LeaseWrite,
+        children: Vec<LeaseRow>,
+        out: &mut Vec<Action>,
+    ) {
+        let shard = write.shard.clone();
+        if let Some(row) = self.view.lease(&shard) {
+            let checkpoint = write
+                .checkpoint
+                .clone()
+                .unwrap_or_else(|| row.checkpoint.clone());
+            let counter = write.counter_was + 1;
+            let row = LeaseRow {
+                owner: write.owner.clone(),
+                counter,
+                checkpoint,
+                ..row.clone()
+            };
+            self.view.learn(row, now);
+        }
+        let Some(held) = self.held.get_mut(&shard) else {
+            return;
+        };
+        match &held.phase {
+            Phase::Taking { ours } => {
+                let note = if *ours { Note::Received } else { Note::Taken };
+                out.push(Action::Note(shard.clone(), note));
+                self.start(&shard, out);
+            }
+            Phase::Running | Phase::Stopping | Phase::Resting(_) => {
+                out.push(Action::Note(shard, Note::Checkpointed));
+            }
+            Phase::Giving => match write.owner {
+                // A checkpoint that was under way when the consumer finished: the lease is still ours.
+                Some(owner) if owner == self.me => self.give(now, &shard, out),
+                owner => {
+                    self.held.remove(&shard);
+                    let note = owner.map_or(Note::Released, Note::Given);
+                    out.push(Action::Note(shard, note));
+                }
+            },
+            Phase::Ending(_) if write.checkpoint != Some(Checkpoint::ShardEnd) => {
+                self.end(now, &shard, out);
+            }
+            Phase::Ending(_) => {
+                self.held.remove(&shard);
+                out.push(Action::Note(shard, Note::Ended));
+                for child in children {
+                    if self.view.lease(&child.shard).is_none() {
+                        self.view.learn(child, now);
+                    }
+                }
+                self.step(now, out);
+            }
+        }
+    }
+
+    pub(super) fn finished(
+        &mut self,
+        now: Duration,
+        shard: &ShardId,
+        run: u64,
+        finish: Finish,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(held) = self.held.get_mut(shard).filter(|held| held.run == run) else {
+            return;
+        };
+        held.gone = matches!(finish, Finish::Gone(_));
+        held.phase = match finish {
+            Finish::ShardEnd(children) => Phase::Ending(children),
+            Finish::Drained => Phase::Giving,
+            Finish::Fenced => Phase::Resting(now),
+            Finish::Gone(why) | Finish::Halted(why) => {
+                held.halted = true;
+                out.push(Action::Note(shard.clone(), Note::Halted(why)));
+                Phase::Resting(now + REST)
+            }
+        };
+        self.step(now, out);
+    }
+
+    /// A shard that the stream no longer lists, and says it does not have, ended without a last page.
+    pub(super) fn listed(&mut self, now: Duration, shards: &[ShardId], out: &mut Vec<Action>) {
+        for (shard, held) in &mut self.held {
+            let resting = matches!(held.phase, Phase::Resting(_));
+            if resting && held.gone && !shards.is_empty() && !shards.contains(shard) {
+                held.phase = Phase::Ending(Vec::new());
+            }
+        }
+        self.step(now, out);
+    }
+}

@@ -1,0 +1,355 @@
+//! Transcripts: what one worker is told, and what it then asks for, in order.
+
+use super::*;
+use crate::model::position::{ChildShard, SequenceNumber};
+
+const TIMING: Timing = Timing {
+    failover: Duration::from_secs(3),
+    margin: Duration::from_millis(750),
+    checkpoint: Duration::from_secs(5),
+};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn shard(name: &str) -> ShardId {
+    ShardId::new(name)
+}
+
+fn worker(name: &str) -> WorkerId {
+    WorkerId::new(name)
+}
+
+fn at(digits: u64) -> Position {
+    let sequence = SequenceNumber::parse(&digits.to_string()).expect("digits");
+    Position { sequence, sub: 0 }
+}
+
+fn row(name: &str, owner: Option<&str>, counter: u64) -> LeaseRow {
+    LeaseRow {
+        shard: shard(name),
+        owner: owner.map(worker),
+        counter,
+        checkpoint: Checkpoint::TrimHorizon,
+        parents: Vec::new(),
+        hash_range: None,
+    }
+}
+
+fn write(
+    name: &str,
+    was: (Option<&str>, u64),
+    owner: Option<&str>,
+    done: Option<Checkpoint>,
+) -> Action {
+    let write = LeaseWrite {
+        shard: shard(name),
+        owner_was: was.0.map(worker),
+        counter_was: was.1,
+        owner: owner.map(worker),
+        checkpoint: done,
+    };
+    Action::Write(write, Vec::new())
+}
+
+/// One worker, `me`, and the second it is.
+struct Told {
+    protocol: Protocol,
+    now: Duration,
+}
+
+impl Told {
+    fn new() -> Self {
+        Self {
+            protocol: Protocol::new(worker("me"), TIMING),
+            now: seconds(0),
+        }
+    }
+
+    fn tell(&mut self, input: Input) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.protocol.apply(self.now, input, &mut out);
+        out
+    }
+
+    fn leases(&mut self, rows: &[LeaseRow]) -> Vec<Action> {
+        let seen = Seen {
+            asked: self.now,
+            replied: self.now,
+        };
+        self.tell(Input::Leases(seen, rows.to_vec()))
+    }
+
+    fn workers(&mut self, rows: &[(&str, u64)]) -> Vec<Action> {
+        let seen = Seen {
+            asked: self.now,
+            replied: self.now,
+        };
+        let rows = rows.iter().map(|(name, heartbeat)| WorkerRow {
+            id: worker(name),
+            heartbeat: *heartbeat,
+            leaving: false,
+        });
+        self.tell(Input::Workers(seen, rows.collect()))
+    }
+
+    fn beat(&mut self) -> Vec<Action> {
+        self.tell(Input::Heartbeat(self.now))
+    }
+
+    fn applied(&mut self, name: &str) -> Vec<Action> {
+        self.tell(Input::Written(shard(name), Some(Written::Applied)))
+    }
+
+    /// Holds shard `a` since second 0, in run 1, with counter 1.
+    fn holding() -> Self {
+        let mut told = Self::new();
+        told.beat();
+        told.leases(&[row("a", None, 0)]);
+        told.applied("a");
+        told
+    }
+}
+
+#[test]
+fn an_orphan_is_taken_by_a_write_and_only_then_read() {
+    let mut told = Told::new();
+    assert_eq!(
+        told.leases(&[row("a", None, 0)]),
+        [],
+        "no heartbeat is stored yet"
+    );
+    assert_eq!(told.beat(), [write("a", (None, 0), Some("me"), None)]);
+    assert_eq!(told.tell(Input::Tick), [], "one outstanding write a lease");
+    assert_eq!(
+        told.applied("a"),
+        [
+            Action::Note(shard("a"), Note::Taken),
+            Action::Start(shard("a"), 1, Checkpoint::TrimHorizon),
+        ]
+    );
+}
+
+#[test]
+fn a_take_that_another_worker_won_is_dropped_without_a_word() {
+    let mut told = Told::new();
+    told.beat();
+    told.leases(&[row("a", None, 0)]);
+    let theirs = row("a", Some("other"), 1);
+    told.workers(&[("other", 1)]);
+    let lost = told.tell(Input::Written(
+        shard("a"),
+        Some(Written::Conflict(Some(theirs))),
+    ));
+    assert_eq!(lost, []);
+    assert_eq!(told.tell(Input::Tick), [], "it has a living owner now");
+}
+
+#[test]
+fn a_write_without_an_answer_goes_out_again_unchanged() {
+    let mut told = Told::new();
+    told.beat();
+    let take = told.leases(&[row("a", None, 0)]);
+    assert_eq!(told.tell(Input::Written(shard("a"), None)), []);
+    assert_eq!(told.tell(Input::Tick), take);
+}
+
+#[test]
+fn progress_is_written_every_few_seconds_and_not_when_there_is_none() {
+    let mut told = Told::holding();
+    for second in 1..=4 {
+        told.now = seconds(second);
+        told.beat();
+        told.tell(Input::Progress(shard("a"), at(second)));
+        assert_eq!(told.tell(Input::Tick), []);
+    }
+    told.now = seconds(5);
+    let saved = Some(Checkpoint::At(at(4)));
+    assert_eq!(
+        told.beat(),
+        [write("a", (Some("me"), 1), Some("me"), saved)]
+    );
+    assert_eq!(
+        told.applied("a"),
+        [Action::Note(shard("a"), Note::Checkpointed)]
+    );
+    for second in 6..=12 {
+        told.now = seconds(second);
+        assert_eq!(told.beat(), [], "nothing new at second {second}");
+    }
+}
+
+#[test]
+fn a_lease_that_the_plan_gives_to_a_newcomer_is_drained_then_given_with_its_checkpoint() {
+    let mut told = Told::new();
+    told.beat();
+    told.leases(&[row("a", None, 0), row("b", None, 0)]);
+    told.applied("a");
+    told.applied("b");
+    told.workers(&[("me", 1), ("new", 1)]);
+    told.now = seconds(1);
+    told.beat();
+    assert_eq!(
+        told.workers(&[("me", 2), ("new", 2)]),
+        [Action::Stop(shard("b"))]
+    );
+    told.tell(Input::Progress(shard("b"), at(7)));
+    let given = Some(Checkpoint::At(at(7)));
+    assert_eq!(
+        told.tell(Input::Finished(shard("b"), 2, Finish::Drained)),
+        [write("b", (Some("me"), 1), Some("new"), given)]
+    );
+    assert_eq!(
+        told.applied("b"),
+        [Action::Note(shard("b"), Note::Given(worker("new")))]
+    );
+    assert_eq!(told.protocol.held().count(), 1);
+}
+
+#[test]
+fn a_lease_that_was_given_to_this_worker_is_written_before_it_is_read() {
+    let mut told = Told::new();
+    told.beat();
+    let given = LeaseRow {
+        checkpoint: Checkpoint::At(at(7)),
+        ..row("a", Some("me"), 9)
+    };
+    assert_eq!(
+        told.leases(&[given]),
+        [write("a", (Some("me"), 9), Some("me"), None)]
+    );
+    assert_eq!(
+        told.applied("a"),
+        [
+            Action::Note(shard("a"), Note::Received),
+            Action::Start(shard("a"), 1, Checkpoint::At(at(7))),
+        ]
+    );
+}
+
+#[test]
+fn past_the_fence_everything_is_dropped_and_taken_again_by_a_write() {
+    let mut told = Told::holding();
+    told.now = Duration::from_millis(2249);
+    assert_eq!(told.tell(Input::Tick), []);
+    told.now = Duration::from_millis(2250);
+    assert_eq!(
+        told.tell(Input::Tick),
+        [
+            Action::Abort(shard("a")),
+            Action::Note(shard("a"), Note::Fenced)
+        ]
+    );
+    told.now = seconds(30);
+    assert_eq!(told.beat(), [write("a", (Some("me"), 1), Some("me"), None)]);
+}
+
+#[test]
+fn a_heartbeat_counts_from_when_it_was_sent() {
+    let mut told = Told::new();
+    told.now = seconds(2);
+    told.tell(Input::Heartbeat(seconds(1)));
+    assert_eq!(
+        told.protocol.fence(),
+        Some(seconds(1) + Duration::from_millis(2250))
+    );
+    told.tell(Input::Heartbeat(seconds(0)));
+    assert_eq!(
+        told.protocol.fence(),
+        Some(seconds(1) + Duration::from_millis(2250)),
+        "late reply"
+    );
+}
+
+#[test]
+fn the_end_of_a_shard_and_its_children_are_one_write_and_the_children_are_taken_at_once() {
+    let mut told = Told::holding();
+    let child = ChildShard {
+        id: shard("b"),
+        parents: vec![shard("a")],
+        hash_range: ("0".to_owned(), "9".to_owned()),
+    };
+    let asked = told.tell(Input::Finished(
+        shard("a"),
+        1,
+        Finish::ShardEnd(vec![child]),
+    ));
+    let [Action::Write(end, children)] = &asked[..] else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(
+        (&end.checkpoint, &end.owner),
+        (&Some(Checkpoint::ShardEnd), &None)
+    );
+    assert_eq!(children.len(), 1);
+    assert_eq!(
+        told.applied("a"),
+        [
+            Action::Note(shard("a"), Note::Ended),
+            write("b", (None, 0), Some("me"), None)
+        ]
+    );
+}
+
+#[test]
+fn a_drain_gives_to_the_living_or_leaves_the_lease_for_whoever_comes() {
+    let mut told = Told::holding();
+    assert_eq!(told.tell(Input::Drain), [Action::Stop(shard("a"))]);
+    assert!(!told.protocol.is_drained());
+    assert_eq!(
+        told.tell(Input::Finished(shard("a"), 1, Finish::Drained)),
+        [write("a", (Some("me"), 1), None, None)]
+    );
+    assert_eq!(
+        told.applied("a"),
+        [Action::Note(shard("a"), Note::Released)]
+    );
+    assert!(told.protocol.is_drained());
+    assert_eq!(
+        told.leases(&[row("a", None, 2)]),
+        [],
+        "nothing is taken while draining"
+    );
+}
+
+#[test]
+fn a_halted_shard_rests_and_is_tried_again_and_an_old_run_says_nothing() {
+    let mut told = Told::holding();
+    let halted = Finish::Halted("no".to_owned());
+    assert_eq!(
+        told.tell(Input::Finished(shard("a"), 7, halted.clone())),
+        [],
+        "another run"
+    );
+    assert_eq!(
+        told.tell(Input::Finished(shard("a"), 1, halted)),
+        [Action::Note(shard("a"), Note::Halted("no".to_owned()))]
+    );
+    told.now = seconds(29);
+    assert_eq!(told.beat(), []);
+    told.now = seconds(30);
+    assert_eq!(
+        told.beat(),
+        [Action::Start(shard("a"), 2, Checkpoint::TrimHorizon)]
+    );
+}
+
+#[test]
+fn a_checkpoint_that_another_owner_forestalled_loses_the_lease() {
+    let mut told = Told::holding();
+    told.now = seconds(5);
+    told.tell(Input::Progress(shard("a"), at(4)));
+    told.beat();
+    let theirs = row("a", Some("other"), 2);
+    assert_eq!(
+        told.tell(Input::Written(
+            shard("a"),
+            Some(Written::Conflict(Some(theirs)))
+        )),
+        [
+            Action::Abort(shard("a")),
+            Action::Note(shard("a"), Note::Lost)
+        ]
+    );
+}

@@ -1,0 +1,98 @@
+//! What the protocol writes to the table: taking, giving, checkpointing and ending a lease.
+
+use std::time::Duration;
+
+use super::{
+    Action, Protocol,
+    held::{Held, Phase, child_row, unsaved},
+};
+use crate::model::{
+    lease::{LeaseWrite, WorkerId},
+    position::{Checkpoint, ShardId},
+};
+
+impl Protocol {
+    pub(super) fn take(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        let ours = self
+            .view
+            .lease(shard)
+            .is_some_and(|row| row.owner.as_ref() == Some(&self.me));
+        let held = Held {
+            phase: Phase::Taking { ours },
+            run: 0,
+            done: None,
+            writing: None,
+            resend: false,
+            saved_at: now,
+            halted: false,
+            gone: false,
+        };
+        self.held.insert(shard.clone(), held);
+        self.write(now, shard, Some(self.me.clone()), out);
+    }
+
+    pub(super) fn give(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        let target = self.targets.get(shard).cloned();
+        if target.as_ref() == Some(&self.me) && !self.draining {
+            // The plan changed its mind while the consumer finished.
+            return self.start(shard, out);
+        }
+        self.write(now, shard, target, out);
+    }
+
+    pub(super) fn start(&mut self, shard: &ShardId, out: &mut Vec<Action>) {
+        let (Some(held), Some(row)) = (self.held.get_mut(shard), self.view.lease(shard)) else {
+            return;
+        };
+        self.runs += 1;
+        (held.phase, held.run, held.halted) = (Phase::Running, self.runs, false);
+        let from = held
+            .done
+            .clone()
+            .map_or_else(|| row.checkpoint.clone(), Checkpoint::At);
+        out.push(Action::Start(shard.clone(), held.run, from));
+    }
+
+    /// Writes owner and progress of a lease that is held.
+    pub(super) fn write(
+        &mut self,
+        now: Duration,
+        shard: &ShardId,
+        owner: Option<WorkerId>,
+        out: &mut Vec<Action>,
+    ) {
+        let (Some(held), Some(row)) = (self.held.get_mut(shard), self.view.lease(shard)) else {
+            return;
+        };
+        let write = LeaseWrite {
+            shard: shard.clone(),
+            owner_was: row.owner.clone(),
+            counter_was: row.counter,
+            owner,
+            checkpoint: unsaved(held, row),
+        };
+        held.saved_at = now;
+        held.writing = Some((write.clone(), Vec::new()));
+        out.push(Action::Write(write, Vec::new()));
+    }
+
+    pub(super) fn end(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        let (Some(held), Some(row)) = (self.held.get_mut(shard), self.view.lease(shard)) else {
+            return;
+        };
+        let Phase::Ending(children) = &held.phase else {
+            return;
+        };
+        let children = children.iter().map(child_row).collect::<Vec<_>>();
+        let write = LeaseWrite {
+            shard: shard.clone(),
+            owner_was: row.owner.clone(),
+            counter_was: row.counter,
+            owner: None,
+            checkpoint: Some(Checkpoint::ShardEnd),
+        };
+        held.saved_at = now;
+        held.writing = Some((write.clone(), children.clone()));
+        out.push(Action::Write(write, children));
+    }
+}
