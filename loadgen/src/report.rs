@@ -14,6 +14,9 @@ use crate::{
 /// Highest 99th percentile of schedule slip at which the latencies still mean something, in ms.
 pub const SLIP_P99_MS: f64 = 100.0;
 
+/// The 99th percentile that must not be reached when nobody says otherwise, in ms.
+pub const SLO_P99_MS: f64 = 1000.0;
+
 /// Least share of the asked rate that must have been sent.
 pub const RATE_SHARE: f64 = 0.98;
 
