@@ -138,7 +138,6 @@ pub struct Report {
     pub lost: u64,
     pub duplicates: u64,
     pub contradictory: u64,
-    pub redecided: u64,
     pub wrong: u64,
     pub unexpected: u64,
     pub rejects: u64,
@@ -183,7 +182,6 @@ impl Report {
         self.lost = tally.lost;
         self.duplicates = tally.duplicates;
         self.contradictory = tally.contradictory;
-        self.redecided = tally.redecided;
         self.wrong = tally.wrong;
         self.unexpected = tally.unexpected;
         self.rejects = tally.rejects;

@@ -239,13 +239,6 @@ impl Page {
             ];
             self.row("in the table", &format!(" {}", text.join(" · ")))?;
         }
-        if report.redecided > 0 {
-            let text = format!(
-                "{} repeats of swipes whose card changed between",
-                thousands(report.redecided)
-            );
-            self.row("redecided", &text)?;
-        }
         if report.send_failures > 0 {
             self.row("not sent", &thousands(report.send_failures))?;
         }

@@ -40,7 +40,13 @@ impl Ledger {
                 });
             }
             if *firsts.entry(answer.k).or_insert(answer.reason) != answer.reason {
-                tally.redecided += 1;
+                tally.contradictory += 1;
+                tally.problem("contradictory", || {
+                    format!(
+                        "swipe {} was answered again as {:?}",
+                        answer.k, answer.reason
+                    )
+                });
             }
         }
     }

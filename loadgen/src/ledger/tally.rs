@@ -18,8 +18,6 @@ pub struct Tally {
     pub duplicates: u64,
     /// Answers that differ from the first one to the same swipe.
     pub contradictory: u64,
-    /// Answers to churn cards that differ from the first one because the card changed between.
-    pub redecided: u64,
     /// First answers that are not the expected one.
     pub wrong: u64,
     /// Answers to swipes that were not sent, and rejects of records that were none.
