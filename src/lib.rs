@@ -54,4 +54,6 @@ pub mod ports;
 pub mod shutdown;
 pub mod telemetry;
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod tidy;
