@@ -19,7 +19,7 @@ use crate::{
     local::{self, Endpoints},
     population::Population,
     progress::Progress,
-    report::{Report, TableCheck},
+    report::{Report, SLO_P99_MS, TableCheck},
     run::{self, Ran, RunArgs},
     seed,
     standin::{self, Standins},
@@ -33,9 +33,6 @@ const RETENTION_MS: u64 = 180_000;
 
 /// From sample to sample of the workers' memory and CPU.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
-
-/// The 99th percentile that a demo must stay under when nobody says otherwise and no worker is hit.
-const SLO_P99_MS: f64 = 1000.0;
 
 /// What the demo does.
 #[derive(clap::Args, Clone, Debug)]

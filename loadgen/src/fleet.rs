@@ -1,16 +1,21 @@
 //! The demo's daemons: started, watched, killed on request, stopped.
 
+mod daemon;
+
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
     str::FromStr,
     time::Duration,
 };
 
 use anyhow::{Context, bail};
 use tokio::time::Instant;
+
+use daemon::Daemon;
+pub use daemon::End;
 
 use crate::{
     report::Worker,
@@ -25,9 +30,6 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// The kernel counts CPU time of processes in hundredths of a second (USER_HZ, the same on every Linux).
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The histogram of what the daemon adds.
 const ADDED_LATENCY: &str = "swiped_added_latency_seconds";
@@ -53,26 +55,6 @@ impl FromStr for Hit {
             _ => Err(format!("`{text}`: use WORKER@SECONDS, as in 1@8")),
         }
     }
-}
-
-/// How a worker is made to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// SIGTERM: it drains and must exit 0.
-    Term,
-    /// SIGKILL.
-    Kill,
-}
-
-/// One daemon.
-struct Daemon {
-    name: String,
-    child: Child,
-    admin: SocketAddr,
-    asked: Option<(End, Instant)>,
-    status: Option<ExitStatus>,
-    cpu_seconds: f64,
-    rss_kib: Option<(u64, u64)>,
 }
 
 /// All of them, those that ended too.
@@ -231,83 +213,6 @@ impl Drop for Fleet {
     }
 }
 
-impl Daemon {
-    fn sample(&mut self) {
-        if self.status.is_some() {
-            return;
-        }
-        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let rss = std::fs::read_to_string(process.join("status"))
-            .ok()
-            .as_deref()
-            .and_then(rss_kib);
-        if let Some(rss) = rss {
-            self.rss_kib = Some((self.rss_kib.map_or(rss, |(first, _)| first), rss));
-        }
-        let cpu = std::fs::read_to_string(process.join("stat"))
-            .ok()
-            .as_deref()
-            .and_then(cpu_seconds);
-        // A process that ended has no memory, but its times until somebody waits for it.
-        self.cpu_seconds = cpu.unwrap_or(self.cpu_seconds);
-        self.status = self.child.try_wait().ok().flatten();
-    }
-
-    fn end(&mut self, end: End) {
-        self.sample();
-        if self.status.is_some() {
-            return;
-        }
-        self.asked = Some((end, Instant::now()));
-        match end {
-            End::Kill => _ = self.child.kill(),
-            // The standard library sends no other signal; every system that runs this has a shell.
-            End::Term => {
-                let kill = Command::new("sh")
-                    .args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()])
-                    .status();
-                if let Err(error) = kill {
-                    tracing::warn!(%error, "cannot send SIGTERM");
-                }
-            }
-        }
-    }
-
-    fn ended(&self) -> Worker {
-        let (ended, ended_well) = match (self.asked, self.status) {
-            (_, None) => ("did not stop when asked to".to_owned(), false),
-            (None, Some(status)) => (format!("ended by itself: {status}"), false),
-            (Some((End::Kill, _)), Some(_)) => ("killed".to_owned(), true),
-            (Some((End::Term, _)), Some(status)) => (status.to_string(), status.success()),
-        };
-        let mib = |kib: u64| kib as f64 / 1024.0;
-        let (first, last) = self.rss_kib.unwrap_or_default();
-        Worker {
-            name: self.name.clone(),
-            ended,
-            ended_well,
-            cpu_seconds: self.cpu_seconds,
-            rss_first_mib: mib(first),
-            rss_last_mib: mib(last),
-        }
-    }
-}
-
-/// Resident memory by `/proc/PID/status`.
-fn rss_kib(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
-/// User and system time by `/proc/PID/stat`: fields 14 and 15. The name before may hold anything, so count from its end.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let mut ticks = || fields.next()?.parse::<f64>().ok();
-    Some((ticks()? + ticks()?) / TICKS_PER_SECOND)
-}
-
 fn free_address() -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
@@ -365,16 +270,6 @@ mod tests {
         for text in ["", "2", "@3", "0@3", "1@-1", "a@1", "1@"] {
             assert!(text.parse::<Hit>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn cpu_time_and_memory_are_read_whatever_the_process_is_called() {
-        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 5 0 123 456 789";
-        assert_eq!(cpu_seconds(stat), Some(3.0));
-        assert_eq!(
-            rss_kib("Name:\tx\nVmRSS:\t   2048 kB\nThreads:\t3\n"),
-            Some(2048)
-        );
     }
 
     #[test]

@@ -10,11 +10,12 @@ use loadgen::{
     local::{self, LocalArgs},
     population::{self, Population},
     progress::Progress,
+    record::RunRecord,
+    report::SLO_P99_MS,
     run::{self, RunArgs},
     seed, summary,
     target::TargetArgs,
-    verify::{self, RunRecord},
-    worker,
+    verify, worker,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -168,7 +169,9 @@ async fn run(args: &RunCommand, stop: CancellationToken) -> anyhow::Result<u8> {
     let target = args.target.resolve()?;
     let clients = Clients::connect(&target).await;
     let world = seed::read_note(&clients.dynamodb, &target.access).await?;
-    let mut ran = run::run(&clients, &target, world, &args.run, stop, |_| {}).await?;
+    let mut traffic = args.run.clone();
+    traffic.slo_p99_ms.get_or_insert(SLO_P99_MS);
+    let mut ran = run::run(&clients, &target, world, &traffic, stop, |_| {}).await?;
     ran.report.judge();
     print!("{}", summary::text(&ran.report));
     if let Some(path) = &args.ledger {

@@ -291,3 +291,131 @@ fn micros_since(now: Duration, due_s: f64) -> u64 {
 pub fn lock(ledger: &Mutex<Ledger>) -> std::sync::MutexGuard<'_, Ledger> {
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use aws_sdk_kinesis::types::{Record, ShardIteratorType};
+
+    use super::*;
+    use crate::{
+        aggregate,
+        churn::Timetable,
+        clients::Clients,
+        local,
+        population::{CARDS_MIN, Population},
+        standin::{Options, Standins, kinesis::Fault},
+        tail::Tail,
+        target::Target,
+    };
+
+    const SWIPES: u64 = 600;
+
+    /// Sends [`SWIPES`] swipes in 0.3 s while the stand-in does `faults`; how often each user record was stored.
+    async fn stored(packing: &str, faults: Vec<Fault>) -> (HashMap<Vec<u8>, u64>, Arc<Counters>) {
+        let standins = Standins::start(&Options::default()).expect("starts");
+        let target = Target::at(&standins.kinesis_url, &standins.dynamodb_url);
+        let clients = Clients::connect(&target).await;
+        let created =
+            local::create_all(&clients.kinesis, &clients.dynamodb, &target.names(3)).await;
+        created.expect("creates");
+        standins.faults.push("PutRecords", faults);
+        let population = Population {
+            cards: CARDS_MIN,
+            seed: 4,
+            seeded_at_ms: 0,
+        };
+        let counters = Arc::new(Counters::default());
+        let producer = Producer {
+            kinesis: clients.kinesis.clone(),
+            stream: target.swipes.clone(),
+            traffic: Arc::new(Traffic {
+                population,
+                timetable: Timetable::new(300),
+                start_ms: 0,
+                base_seq: 0,
+            }),
+            pace: Pace::new("2000".parse().expect("a rate"), 0.3),
+            packing: packing.parse().expect("a packing"),
+            linger: Duration::from_millis(10),
+            ledger: Arc::new(Mutex::new(Ledger::new(0, SWIPES))),
+            counters: counters.clone(),
+        };
+        let sent = producer
+            .run(Instant::now(), CancellationToken::new())
+            .await
+            .expect("sends");
+        assert_eq!(sent.slip_us.len(), SWIPES, "each swipe slips once");
+        let tail = Tail::once(&clients.kinesis, &target.swipes, Duration::from_millis(5));
+        let cursors = tail
+            .open(ShardIteratorType::TrimHorizon)
+            .await
+            .expect("opens");
+        let counts = Arc::new(Mutex::new(HashMap::new()));
+        let told = counts.clone();
+        let take = move |page: &[Record], _| {
+            let mut counts = told.lock().expect("no panic");
+            for record in page {
+                let data = record.data.as_ref();
+                for payload in aggregate::open(data).unwrap_or_else(|| vec![data]) {
+                    *counts.entry(payload.to_vec()).or_default() += 1;
+                }
+            }
+        };
+        tail.read(cursors, CancellationToken::new(), take)
+            .await
+            .expect("reads");
+        let counts = std::mem::take(&mut *counts.lock().expect("no panic"));
+        (counts, counters)
+    }
+
+    #[track_caller]
+    fn check((counts, counters): &(HashMap<Vec<u8>, u64>, Arc<Counters>), resent: bool) {
+        // Only records that are empty are alike.
+        let distinct = SWIPES - counts.get(&[][..]).map_or(0, |empty| empty - 1);
+        assert_eq!(counts.len() as u64, distinct, "nothing is lost");
+        let stored = counters.stored.load(Relaxed);
+        assert_eq!(stored, SWIPES + counters.repeats.load(Relaxed));
+        assert_eq!(counters.failed.load(Relaxed), 0);
+        assert_eq!(counters.resent.load(Relaxed) > 0, resent);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_swipe_is_stored_once_and_those_that_are_repeated_twice() {
+        for packing in ["off", "7", "mixed:7"] {
+            let run = stored(packing, vec![]).await;
+            check(&run, false);
+            assert_eq!(
+                run.0.values().sum::<u64>(),
+                SWIPES + run.1.repeats.load(Relaxed),
+                "{packing}"
+            );
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn only_entries_that_failed_are_sent_again() {
+        let run = stored(
+            "off",
+            vec![
+                Fault::Throttle,
+                Fault::FailEntries { every: 3 },
+                Fault::FailEntries { every: 1 },
+            ],
+        )
+        .await;
+        check(&run, true);
+        assert_eq!(
+            run.0.values().sum::<u64>(),
+            SWIPES + run.1.repeats.load(Relaxed)
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_request_whose_reply_is_lost_is_sent_again_and_may_be_stored_twice() {
+        let run = stored("off", vec![Fault::DropReply]).await;
+        check(&run, true);
+        assert!(run.0.values().sum::<u64>() > SWIPES + run.1.repeats.load(Relaxed));
+    }
+}

@@ -14,6 +14,9 @@ use crate::{
 /// Highest 99th percentile of schedule slip at which the latencies still mean something, in ms.
 pub const SLIP_P99_MS: f64 = 100.0;
 
+/// The 99th percentile that must not be reached when nobody says otherwise, in ms.
+pub const SLO_P99_MS: f64 = 1000.0;
+
 /// Least share of the asked rate that must have been sent.
 pub const RATE_SHARE: f64 = 0.98;
 
@@ -135,7 +138,6 @@ pub struct Report {
     pub lost: u64,
     pub duplicates: u64,
     pub contradictory: u64,
-    pub redecided: u64,
     pub wrong: u64,
     pub unexpected: u64,
     pub rejects: u64,
@@ -180,7 +182,6 @@ impl Report {
         self.lost = tally.lost;
         self.duplicates = tally.duplicates;
         self.contradictory = tally.contradictory;
-        self.redecided = tally.redecided;
         self.wrong = tally.wrong;
         self.unexpected = tally.unexpected;
         self.rejects = tally.rejects;

@@ -1,13 +1,12 @@
 //! One run: traffic out, answers in, verdict.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
-use aws_sdk_kinesis::types::{Record, ShardIteratorType};
-use hdrhistogram::Histogram;
+use aws_sdk_kinesis::types::ShardIteratorType;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -17,27 +16,29 @@ use crate::{
     clients::Clients,
     clock,
     ledger::Ledger,
-    observer,
     pace::{Pace, Rate},
     pack::Packing,
     population::Population,
-    producer::{self, Counters, Producer, lock},
-    progress::Progress,
+    producer::{Counters, Producer, Sent, lock},
     report::{Environment, Percentiles, Report, RevocationLag},
     rights,
-    tail::Tail,
+    tail::{Cursor, Tail},
     target::Target,
     traffic::{self, Traffic},
+    watch::Watch,
 };
 
 /// From the end of preparations to the first swipe.
 const LEAD: Duration = Duration::from_millis(200);
 
-/// After the last expected answer: how long repeats and contradictions are still looked for.
-const LINGER: Duration = Duration::from_millis(700);
-
 /// How often requests are made: plain, and aggregated (so that aggregates fill).
 const TICK: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(50)];
+
+/// How often a shard of decisions is read: at an emulator, and at the service, which allows five reads a second.
+const OBSERVE_EVERY: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
+
+/// How often a shard of rejects is read at most.
+const REJECTS_EVERY: Duration = Duration::from_millis(100);
 
 /// What traffic, and for how long.
 #[derive(clap::Args, Clone, Debug)]
@@ -54,10 +55,10 @@ pub struct RunArgs {
     /// How long to wait for answers after the last swipe, in seconds
     #[arg(long, default_value_t = 30.0, value_parser = seconds, value_name = "SECONDS")]
     pub drain: f64,
-    /// How often each shard of the decisions is read, in milliseconds; the service allows five reads a second
-    #[arg(long, default_value_t = 20, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
-    pub observe_every: u64,
-    /// The 99th percentile that must not be reached, in milliseconds [default: 1000, none when a worker is killed]
+    /// How often each shard of the decisions is read, in milliseconds [default: 20 at an emulator, 250 at the service]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub observe_every: Option<u64>,
+    /// The 99th percentile that must not be reached, in milliseconds [default: 1000; none in a demo that hits a worker]
     #[arg(long, value_name = "MS")]
     pub slo_p99_ms: Option<f64>,
 }
@@ -105,36 +106,28 @@ pub async fn run(
         tokio::time::sleep(Duration::from_millis(churn::GRACE_MS.unsigned_abs() + 500)).await;
     }
     let pace = Pace::new(args.rate, args.seconds);
-    let start_ms = clock::now_ms() + LEAD.as_millis() as i64;
-    let base_seq = traffic::base_seq(start_ms);
-    let watch = Arc::new(Watch {
-        ledger: Arc::new(Mutex::new(Ledger::new(base_seq, pace.total()))),
-        latency_us: Mutex::new(producer::slip_histogram()),
-        unreadable: Mutex::new(0),
-        pace,
-        start: Instant::now() + LEAD,
-    });
-    let reading = CancellationToken::new();
-    let readers = watch.clone().open(clients, target, args, &reading).await?;
-    ensure!(
-        watch.start > Instant::now() - LEAD,
-        "opening the decision stream took too long; try again"
+    let answers = Answers::open(clients, target, args).await?;
+    // Everything is open: from here on nothing but the schedule decides when swipes are sent.
+    let (start, start_ms) = (
+        Instant::now() + LEAD,
+        clock::now_ms() + LEAD.as_millis() as i64,
     );
-
-    let timetable = Timetable::new((args.seconds * 1e3) as i64);
     let traffic = Traffic {
         population: world,
-        timetable,
+        timetable: Timetable::new((args.seconds * 1e3) as i64),
         start_ms,
-        base_seq,
+        base_seq: traffic::base_seq(start_ms),
     };
-    let (access, table) = (clients.dynamodb.clone(), target.access.clone());
+    let watch = Arc::new(Watch::new(pace, start, traffic.base_seq));
+    let reading = CancellationToken::new();
+    let readers = answers.read(&watch, &reading);
+    let (client, table) = (clients.dynamodb.clone(), target.access.clone());
     let churn = tokio::spawn(churner::run(
-        access,
+        client,
         table,
         world,
-        timetable,
-        watch.start,
+        traffic.timetable,
+        start,
         stop.clone(),
     ));
     let counters = Arc::new(Counters::default());
@@ -152,62 +145,23 @@ pub async fn run(
         ledger: watch.ledger.clone(),
         counters: counters.clone(),
     };
-    started(watch.start);
-    let producing = tokio::spawn(producer.run(watch.start, stop.clone()));
-    let sent = watch
-        .follow(producing, Duration::from_secs_f64(args.drain), &counters)
-        .await?;
+    started(start);
+    let producing = tokio::spawn(producer.run(start, stop.clone()));
+    let drain = Duration::from_secs_f64(args.drain);
+    let sent = watch.follow(producing, drain, &counters).await?;
     let changes = churn.await.context("the changer of cards panicked")?;
     reading.cancel();
     for reader in readers {
         reader.await.context("a reader panicked")??;
     }
-
-    let mut report = Report {
-        v: 1,
-        rate_requested: pace.total() as f64 / pace.seconds(),
-        schedule_slip_ms: Percentiles::of_us(&sent.slip_us),
-        latency_ms: Percentiles::of_us(
-            &watch
-                .latency_us
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        ),
-        slo_p99_ms: args.slo_p99_ms,
-        repeats_sent: counters.repeats.load(Relaxed),
-        records_resent: counters.resent.load(Relaxed),
-        send_failures: counters.failed.load(Relaxed),
-        interrupted: stop.is_cancelled(),
-        environment: Environment {
-            seed: world.seed,
-            cards: world.cards,
-            seconds: args.seconds,
-            rate: args.rate.to_string(),
-            packing: format!("{:?}", args.aggregate).to_lowercase(),
-            ..Environment::here()
-        },
-        ..Report::default()
-    };
-    let tally = lock(&watch.ledger).settle(&changes, target.rejects.is_some());
-    report.rate_achieved = tally.sent as f64 / sent.took.as_secs_f64().max(pace.seconds());
-    report.revocation_lag_ms = RevocationLag::of(&churn::revocation_lags_ms(
-        &changes,
-        lock(&watch.ledger).churn_answers(),
-    ));
-    report.set_tally(tally);
-    let unreadable = *watch
-        .unreadable
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    if unreadable > 0 {
-        report.unexpected += unreadable;
-        report.problems.push(format!(
-            "{unreadable} records of the decision or reject stream are neither"
-        ));
-    }
     let Some(watch) = Arc::into_inner(watch) else {
         bail!("a reader is still running")
     };
+    let mut report = report(&watch, &sent, &counters, &changes, target.rejects.is_some());
+    report.rate_requested = pace.total() as f64 / pace.seconds();
+    report.slo_p99_ms = args.slo_p99_ms;
+    report.interrupted = stop.is_cancelled();
+    report.environment = environment(&world, args);
     let Some(ledger) = Arc::into_inner(watch.ledger) else {
         bail!("the ledger is still in use")
     };
@@ -221,131 +175,110 @@ pub async fn run(
     })
 }
 
-/// What readers share.
-struct Watch {
-    ledger: Arc<Mutex<Ledger>>,
-    latency_us: Mutex<Histogram<u64>>,
-    unreadable: Mutex<u64>,
-    pace: Pace,
-    start: Instant,
+fn report(
+    watch: &Watch,
+    sent: &Sent,
+    counters: &Counters,
+    changes: &[Change],
+    rejects: bool,
+) -> Report {
+    let ledger = lock(&watch.ledger);
+    let tally = ledger.settle(changes, rejects);
+    let lags = churn::revocation_lags_ms(changes, ledger.churn_answers());
+    let mut report = Report {
+        v: 1,
+        schedule_slip_ms: Percentiles::of_us(&sent.slip_us),
+        latency_ms: watch.latency(),
+        rate_achieved: tally.sent as f64 / sent.took.as_secs_f64().max(watch.seconds()),
+        revocation_lag_ms: RevocationLag::of(&lags),
+        repeats_sent: counters.repeats.load(Relaxed),
+        records_resent: counters.resent.load(Relaxed),
+        send_failures: counters.failed.load(Relaxed),
+        ..Report::default()
+    };
+    report.set_tally(tally);
+    let unreadable = watch.unreadable.load(Relaxed);
+    if unreadable > 0 {
+        report.unexpected += unreadable;
+        report.problems.push(format!("unexpected: {unreadable} records of the streams of answers are neither decision nor reject"));
+    }
+    report
 }
 
-impl Watch {
-    /// Opens the streams of answers at their tips and starts reading them.
-    async fn open(
-        self: Arc<Self>,
-        clients: &Clients,
-        target: &Target,
-        args: &RunArgs,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<()>>>> {
+fn environment(world: &Population, args: &RunArgs) -> Environment {
+    Environment {
+        seed: world.seed,
+        cards: world.cards,
+        seconds: args.seconds,
+        rate: args.rate.to_string(),
+        packing: format!("{:?}", args.aggregate).to_lowercase(),
+        ..Environment::here()
+    }
+}
+
+/// The streams of answers, opened at their tips.
+struct Answers {
+    decisions: (Tail, Vec<Cursor>),
+    rejects: Option<(Tail, Vec<Cursor>)>,
+}
+
+impl Answers {
+    async fn open(clients: &Clients, target: &Target, args: &RunArgs) -> anyhow::Result<Self> {
         let Some(decisions) = &target.decisions else {
             bail!(
                 "a run watches the decision stream, and the configuration names none; set decisions.stream"
             )
         };
-        let every = Duration::from_millis(args.observe_every);
-        let tail = Tail::following(&clients.kinesis, decisions, every);
-        let (this, cursors) = (self.clone(), tail.open(ShardIteratorType::Latest).await?);
+        let every = args.observe_every.map_or_else(
+            || {
+                if target.kinesis.is_some() {
+                    OBSERVE_EVERY[0]
+                } else {
+                    OBSERVE_EVERY[1]
+                }
+            },
+            Duration::from_millis,
+        );
+        let decisions = Self::open_one(clients, decisions, every).await?;
+        let rejects = match &target.rejects {
+            // Nothing is timed there.
+            Some(rejects) => {
+                Some(Self::open_one(clients, rejects, every.max(REJECTS_EVERY)).await?)
+            }
+            None => None,
+        };
+        Ok(Self { decisions, rejects })
+    }
+
+    async fn open_one(
+        clients: &Clients,
+        stream: &str,
+        every: Duration,
+    ) -> anyhow::Result<(Tail, Vec<Cursor>)> {
+        let tail = Tail::following(&clients.kinesis, stream, every);
+        let cursors = tail.open(ShardIteratorType::Latest).await?;
+        Ok((tail, cursors))
+    }
+
+    fn read(
+        self,
+        watch: &Arc<Watch>,
+        stop: &CancellationToken,
+    ) -> Vec<JoinHandle<anyhow::Result<()>>> {
+        let (told, (tail, cursors)) = (watch.clone(), self.decisions);
         let mut readers = vec![tokio::spawn(tail.read(
             cursors,
             stop.clone(),
-            move |page, at| this.decisions(page, at),
+            move |page, at| told.decisions(page, at),
         ))];
-        if let Some(rejects) = &target.rejects {
-            let tail = Tail::following(&clients.kinesis, rejects, every * 5);
-            let (this, cursors) = (self, tail.open(ShardIteratorType::Latest).await?);
+        if let Some((tail, cursors)) = self.rejects {
+            let told = watch.clone();
             readers.push(tokio::spawn(tail.read(
                 cursors,
                 stop.clone(),
-                move |page, _| this.rejects(page),
+                move |page, _| told.rejects(page),
             )));
         }
-        Ok(readers)
-    }
-
-    fn decisions(&self, records: &[Record], at: Instant) {
-        if records.is_empty() {
-            return;
-        }
-        let (seen, unreadable) = observer::decisions(records);
-        *self
-            .unreadable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) += unreadable;
-        let elapsed_s = at.saturating_duration_since(self.start).as_secs_f64();
-        let mut latency_us = self
-            .latency_us
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut ledger = lock(&self.ledger);
-        for k in seen.into_iter().filter_map(|seen| ledger.decided(seen)) {
-            latency_us.saturating_record(((elapsed_s - self.pace.at_s(k)) * 1e6).max(0.0) as u64);
-        }
-    }
-
-    fn rejects(&self, records: &[Record]) {
-        let (seen, unreadable) = observer::rejects(records);
-        *self
-            .unreadable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) += unreadable;
-        let mut ledger = lock(&self.ledger);
-        for (place, error) in seen {
-            ledger.rejected(place, &error);
-        }
-    }
-
-    /// Shows progress until everything is sent and answered, or until the wait for answers is over.
-    async fn follow(
-        &self,
-        mut producing: JoinHandle<anyhow::Result<producer::Sent>>,
-        drain: Duration,
-        counters: &Counters,
-    ) -> anyhow::Result<producer::Sent> {
-        let mut progress = Progress::default();
-        let mut before = (0, 0, Instant::now());
-        let sent = loop {
-            tokio::select! {
-                sent = &mut producing => break sent.context("the producer panicked")??,
-                () = tokio::time::sleep(Duration::from_secs(1)) => self.show(&mut progress, &mut before, counters),
-            }
-        };
-        let until = Instant::now() + drain;
-        while lock(&self.ledger).open() > 0 && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            if before.2.elapsed() >= Duration::from_secs(1) {
-                self.show(&mut progress, &mut before, counters);
-            }
-        }
-        tokio::time::sleep(LINGER).await;
-        self.show(&mut progress, &mut before, counters);
-        progress.end();
-        Ok(sent)
-    }
-
-    fn show(&self, progress: &mut Progress, before: &mut (u64, u64, Instant), counters: &Counters) {
-        let (stored, now) = (counters.stored.load(Relaxed), Instant::now());
-        let (tally, open) = {
-            let ledger = lock(&self.ledger);
-            (ledger.tally().clone(), ledger.open())
-        };
-        let latency = Percentiles::of_us(
-            &self
-                .latency_us
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        let step = now.duration_since(before.2).as_secs_f64().max(1e-3);
-        progress.show(&format!(
-            "{:>5.1} s  sent {:>6.0}/s  decided {:>6.0}/s  p50 {:>5.0} ms  p99 {:>5.0} ms  open {open}  wrong {}",
-            now.saturating_duration_since(self.start).as_secs_f64(),
-            stored.saturating_sub(before.0) as f64 / step,
-            tally.decided.saturating_sub(before.1) as f64 / step,
-            latency.p50,
-            latency.p99,
-            tally.wrong + tally.contradictory + tally.unexpected,
-        ));
-        *before = (stored, tally.decided, now);
+        readers
     }
 }

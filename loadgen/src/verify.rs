@@ -5,7 +5,6 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,22 +13,17 @@ use anyhow::{Context, bail, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::types::{Record as StreamRecord, ShardIteratorType};
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::REJECT_ERRORS,
-    churn::{Change, Timetable},
     clients::Clients,
     ledger::{Ledger, Place, Seen, Tally},
     observer::{self, Event},
-    pace::{Pace, Rate},
-    population::Population,
     producer::lock,
+    record::{self, RunRecord},
     run::Ran,
     tail::Tail,
     target::Target,
-    traffic::Traffic,
 };
 
 /// Segments of the table that are scanned side by side.
@@ -41,129 +35,13 @@ const PAGES: usize = 1_000_000;
 /// From read to read of a shard that is at its tip.
 const READ_EVERY: Duration = Duration::from_millis(220);
 
-/// What is kept of a run, for [`check`].
-#[derive(Debug, Deserialize, Serialize)]
-pub struct RunRecord {
-    v: u32,
-    cards: usize,
-    seed: u64,
-    seeded_at_ms: i64,
-    start_ms: i64,
-    base_seq: u64,
-    rate: Rate,
-    seconds: f64,
-    /// Swipes that were planned but not sent, as ranges (first, count).
-    unsent: Vec<(u64, u64)>,
-    changes: Vec<Change>,
-    bad_records: Vec<(Place, String)>,
-}
-
-impl RunRecord {
-    /// The record of a run.
-    pub fn of(ran: &Ran, rate: Rate) -> Self {
-        let world = ran.traffic.population;
-        let mut unsent: Vec<(u64, u64)> = Vec::new();
-        for k in ran.ledger.unsent() {
-            match unsent.last_mut() {
-                Some((first, count)) if *first + *count == k => *count += 1,
-                _ => unsent.push((k, 1)),
-            }
-        }
-        Self {
-            v: 1,
-            cards: world.cards,
-            seed: world.seed,
-            seeded_at_ms: world.seeded_at_ms,
-            start_ms: ran.traffic.start_ms,
-            base_seq: ran.traffic.base_seq,
-            rate,
-            seconds: ran.pace.seconds(),
-            unsent,
-            changes: ran.changes.clone(),
-            bad_records: ran
-                .ledger
-                .bad_records()
-                .map(|(place, error)| (place.clone(), error.to_owned()))
-                .collect(),
-        }
-    }
-
-    /// Writes it to a file.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let text = serde_json::to_vec(self)?;
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-    }
-
-    /// Reads it from a file.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is no such record.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text =
-            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let record: Self = serde_json::from_slice(&text).with_context(|| {
-            format!(
-                "{} is no record of a run; `loadgen run --ledger FILE` writes one",
-                path.display()
-            )
-        })?;
-        ensure!(
-            record.v == 1,
-            "{} is of version {}, this build knows 1",
-            path.display(),
-            record.v
-        );
-        Ok(record)
-    }
-
-    /// What was sent, as if it had just been sent.
-    fn ledger(&self) -> Ledger {
-        let population = Population {
-            cards: self.cards,
-            seed: self.seed,
-            seeded_at_ms: self.seeded_at_ms,
-        };
-        let timetable = Timetable::new((self.seconds * 1e3) as i64);
-        let traffic = Traffic {
-            population,
-            timetable,
-            start_ms: self.start_ms,
-            base_seq: self.base_seq,
-        };
-        let unsent: HashSet<u64> = self
-            .unsent
-            .iter()
-            .flat_map(|(first, count)| *first..first + count)
-            .collect();
-        let mut ledger = planned(&traffic, &Pace::new(self.rate, self.seconds), &unsent);
-        for (place, error) in &self.bad_records {
-            if let Some(error) = REJECT_ERRORS.iter().find(|known| *known == error) {
-                ledger.bad_record_at(place.clone(), error);
-            }
-        }
-        ledger
-    }
-}
-
-fn planned(traffic: &Traffic, pace: &Pace, unsent: &HashSet<u64>) -> Ledger {
-    let mut ledger = Ledger::new(traffic.base_seq, pace.total());
-    for k in (0..pace.total()).filter(|k| !unsent.contains(k)) {
-        let planned = traffic.swipe(k, pace.at_ms(k));
-        ledger.sent(k, planned.expect, planned.fingerprint);
-    }
-    ledger
-}
-
 /// A second ledger of a run, told of the decision table.
 ///
 /// # Errors
 /// When the table cannot be read.
 pub async fn table_ledger(clients: &Clients, table: &str, ran: &Ran) -> anyhow::Result<Ledger> {
     let unsent = ran.ledger.unsent().collect();
-    let mut ledger = planned(&ran.traffic, &ran.pace, &unsent);
+    let mut ledger = record::planned(&ran.traffic, &ran.pace, &unsent);
     read_table(clients, table, |seen| _ = ledger.decided(seen)).await?;
     Ok(ledger)
 }
@@ -203,7 +81,7 @@ pub async fn check(
                 for (place, error) in observer::rejects(page)
                     .0
                     .into_iter()
-                    .filter(|(place, _)| known.contains_key(place))
+                    .filter(|(place, _)| known.contains(place))
                 {
                     ledger.rejected(place, &error);
                 }
@@ -226,12 +104,12 @@ pub async fn check(
     Ok(tallies)
 }
 
-fn places(record: &RunRecord) -> Arc<HashMap<Place, ()>> {
+fn places(record: &RunRecord) -> Arc<HashSet<Place>> {
     Arc::new(
         record
             .bad_records
             .iter()
-            .map(|(place, _)| (place.clone(), ()))
+            .map(|(place, _)| place.clone())
             .collect(),
     )
 }
@@ -308,35 +186,4 @@ fn event(item: &HashMap<String, AttributeValue>) -> Option<Event<'_>> {
         swiped_at_ms: number("swiped_at_ms")?,
         decided_at_ms: number("decided_at_ms")?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_of_a_run_reads_back_and_plans_the_same_swipes() {
-        let record = RunRecord {
-            v: 1,
-            cards: 500,
-            seed: 3,
-            seeded_at_ms: 1_772_438_000_000,
-            start_ms: 1_772_438_321_123,
-            base_seq: 77,
-            rate: "100:300".parse().expect("a rate"),
-            seconds: 2.0,
-            unsent: vec![(5, 2), (390, 10)],
-            changes: vec![],
-            bad_records: vec![(("s".to_owned(), "9".to_owned(), 1), "Oversize".to_owned())],
-        };
-        let text = serde_json::to_string(&record).expect("serialises");
-        let again: RunRecord = serde_json::from_str(&text).expect("reads back");
-        let ledger = again.ledger();
-        assert_eq!(
-            ledger.unsent().collect::<Vec<_>>(),
-            [[5, 6].as_slice(), &(390..400).collect::<Vec<_>>()].concat()
-        );
-        assert_eq!(ledger.tally().sent, 388);
-        assert_eq!(ledger.bad_records().count(), 1);
-    }
 }

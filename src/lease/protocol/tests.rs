@@ -98,6 +98,16 @@ impl Told {
         self.tell(Input::Heartbeat(self.now))
     }
 
+    /// A heartbeat a second until this one; what the last asked for.
+    fn beat_until(&mut self, second: u64) -> Vec<Action> {
+        let mut asked = Vec::new();
+        while self.now < seconds(second) {
+            self.now += seconds(1);
+            asked = self.beat();
+        }
+        asked
+    }
+
     fn applied(&mut self, name: &str) -> Vec<Action> {
         self.tell(Input::Written(shard(name), Some(Written::Applied)))
     }
@@ -341,11 +351,9 @@ fn a_halted_shard_rests_and_is_tried_again_and_an_old_run_says_nothing() {
         told.tell(Input::Finished(shard("a"), 1, halted)),
         [Action::Note(shard("a"), Note::Halted("no".to_owned()))]
     );
-    told.now = seconds(29);
-    assert_eq!(told.beat(), []);
-    told.now = seconds(30);
+    assert_eq!(told.beat_until(29), []);
     assert_eq!(
-        told.beat(),
+        told.beat_until(30),
         [Action::Start(shard("a"), 2, Checkpoint::TrimHorizon)]
     );
 }
@@ -353,9 +361,9 @@ fn a_halted_shard_rests_and_is_tried_again_and_an_old_run_says_nothing() {
 #[test]
 fn a_checkpoint_that_another_owner_forestalled_loses_the_lease() {
     let mut told = Told::holding();
-    told.now = seconds(5);
+    told.beat_until(4);
     told.tell(Input::Progress(shard("a"), at(4)));
-    told.beat();
+    told.beat_until(5);
     let theirs = row("a", Some("other"), 2);
     assert_eq!(
         told.tell(Input::Written(

@@ -1,0 +1,136 @@
+//! One daemon process.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus},
+};
+
+use tokio::time::Instant;
+
+use crate::report::Worker;
+
+/// The kernel counts CPU time of processes in hundredths of a second (USER_HZ, the same on every Linux).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How a worker is made to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM: it drains and must exit 0.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// One daemon.
+pub struct Daemon {
+    /// Its name.
+    pub name: String,
+    /// Its process.
+    pub child: Child,
+    /// Where it tells its health.
+    pub admin: SocketAddr,
+    /// How and when it was made to end.
+    pub asked: Option<(End, Instant)>,
+    /// How it ended.
+    pub status: Option<ExitStatus>,
+    /// User and system time.
+    pub cpu_seconds: f64,
+    /// Resident memory, first and last seen.
+    pub rss_kib: Option<(u64, u64)>,
+}
+
+impl Daemon {
+    /// Looks at the process.
+    pub fn sample(&mut self) {
+        if self.status.is_some() {
+            return;
+        }
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let rss = std::fs::read_to_string(process.join("status"))
+            .ok()
+            .as_deref()
+            .and_then(rss_kib);
+        if let Some(rss) = rss {
+            self.rss_kib = Some((self.rss_kib.map_or(rss, |(first, _)| first), rss));
+        }
+        let cpu = std::fs::read_to_string(process.join("stat"))
+            .ok()
+            .as_deref()
+            .and_then(cpu_seconds);
+        // A process that ended has no memory, but its times until somebody waits for it.
+        self.cpu_seconds = cpu.unwrap_or(self.cpu_seconds);
+        self.status = self.child.try_wait().ok().flatten();
+    }
+
+    /// Makes it end.
+    pub fn end(&mut self, end: End) {
+        self.sample();
+        if self.status.is_some() {
+            return;
+        }
+        self.asked = Some((end, Instant::now()));
+        match end {
+            End::Kill => _ = self.child.kill(),
+            // The standard library sends no other signal; every system that runs this has a shell.
+            End::Term => {
+                let kill = Command::new("sh")
+                    .args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()])
+                    .status();
+                if let Err(error) = kill {
+                    tracing::warn!(%error, "cannot send SIGTERM");
+                }
+            }
+        }
+    }
+
+    /// How it was, for the report.
+    pub fn ended(&self) -> Worker {
+        let (ended, ended_well) = match (self.asked, self.status) {
+            (_, None) => ("did not stop when asked to".to_owned(), false),
+            (None, Some(status)) => (format!("ended by itself: {status}"), false),
+            (Some((End::Kill, _)), Some(_)) => ("killed".to_owned(), true),
+            (Some((End::Term, _)), Some(status)) => (status.to_string(), status.success()),
+        };
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        let (first, last) = self.rss_kib.unwrap_or_default();
+        Worker {
+            name: self.name.clone(),
+            ended,
+            ended_well,
+            cpu_seconds: self.cpu_seconds,
+            rss_first_mib: mib(first),
+            rss_last_mib: mib(last),
+        }
+    }
+}
+
+/// Resident memory by `/proc/PID/status`.
+fn rss_kib(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// User and system time by `/proc/PID/stat`: fields 14 and 15. The name before may hold anything, so count from its end.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / TICKS_PER_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_and_memory_are_read_whatever_the_process_is_called() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 5 0 123 456 789";
+        assert_eq!(cpu_seconds(stat), Some(3.0));
+        assert_eq!(
+            rss_kib("Name:\tx\nVmRSS:\t   2048 kB\nThreads:\t3\n"),
+            Some(2048)
+        );
+    }
+}
