@@ -112,7 +112,10 @@ impl Rates {
         } else if hit(self.reply_lost) {
             (Outcome::ReplyLost, Some("reply lost"))
         } else if call == Call::Read && hit(self.expired) {
-            (Outcome::Refused(FaultKind::IteratorExpired), Some("expired"))
+            (
+                Outcome::Refused(FaultKind::IteratorExpired),
+                Some("expired"),
+            )
         } else {
             (Outcome::Served, None)
         };

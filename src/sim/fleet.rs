@@ -20,11 +20,7 @@ use crate::{
         coordinator::{Coordinator, LeaseLimits, LeaseReport},
         protocol::Timing,
     },
-    model::{
-        item::Item,
-        lease::WorkerId,
-        position::Checkpoint,
-    },
+    model::{item::Item, lease::WorkerId, position::Checkpoint},
     pipeline::{
         aggregate::MAGIC,
         batch::BatchLimits,
@@ -158,7 +154,11 @@ fn steps(course: &Course, dice: &mut Rng) -> Vec<(Ms, Step)> {
     let mut made = 0;
     while made < course.swipes {
         let (card, at) = (dice.u32(..CARDS), dice.u64(..course.made_within));
-        let users = if dice.u32(..20) == 0 { dice.u32(2..5) } else { 1 };
+        let users = if dice.u32(..20) == 0 {
+            dice.u32(2..5)
+        } else {
+            1
+        };
         let mut payloads = Vec::new();
         let mut ids = Vec::new();
         for _ in 0..users {
@@ -340,13 +340,14 @@ impl Fleet<'_> {
             item(
                 "PROFILE#staff",
                 "CONFIG",
-                [(
-                    "Policies",
-                    list([map([("AccessPoints", list([s("in")]))])]),
-                )],
+                [("Policies", list([map([("AccessPoints", list([s("in")]))])]))],
             ),
         ];
-        items.extend(self.cards.iter().map(|(card, said)| card_item(*card, *said)));
+        items.extend(
+            self.cards
+                .iter()
+                .map(|(card, said)| card_item(*card, *said)),
+        );
         snapshot.scanned(&items);
         cache.replace(snapshot);
         cache.mark_fresh(EPOCH_MS);

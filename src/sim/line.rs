@@ -21,9 +21,7 @@ use crate::{
         lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
         position::{Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
     },
-    ports::{
-        DecisionTable, EventStream, Failed, Fault, FaultKind, LeaseTable, SwipeStream,
-    },
+    ports::{DecisionTable, EventStream, Failed, Fault, FaultKind, LeaseTable, SwipeStream},
     sim::{
         faults::{Call, Outcome, Trip},
         log::{Event, Ms},
@@ -323,11 +321,7 @@ impl LeaseTable for Line {
         .await
     }
 
-    async fn end_shard(
-        &self,
-        write: &LeaseWrite,
-        children: &[LeaseRow],
-    ) -> Result<Written, Fault> {
+    async fn end_shard(&self, write: &LeaseWrite, children: &[LeaseRow]) -> Result<Written, Fault> {
         let (write, children) = (write.clone(), children.to_vec());
         self.call(Call::Lease, "TransactWriteItems", move |world, from| {
             Ok(world.write(from, &write, &children))

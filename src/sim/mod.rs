@@ -77,7 +77,8 @@ fn hunt(course: fn(u64) -> (&'static str, Course)) -> Vec<Failure> {
             problems,
         }));
     }
-    let seeds = number("SWIPED_SEEDS").map_or(SEEDS, |seeds| seeds.expect("SWIPED_SEEDS is a number"));
+    let seeds =
+        number("SWIPED_SEEDS").map_or(SEEDS, |seeds| seeds.expect("SWIPED_SEEDS is a number"));
     let hunter = |offset: u64| {
         let mut failures = Vec::new();
         for seed in (offset..seeds).step_by(usize::try_from(THREADS).expect("few")) {

@@ -52,9 +52,7 @@ fn crash(dice: &mut Rng) -> Course {
     let mut course = busy(dice);
     let at = dice.u64(2_000..14_000);
     course.acts.push((at, Act::Crash(dice.u32(0..2))));
-    course
-        .acts
-        .push((at + dice.u64(0..4_000), Act::Start(2)));
+    course.acts.push((at + dice.u64(0..4_000), Act::Start(2)));
     course
 }
 
@@ -163,7 +161,9 @@ fn anything(dice: &mut Rng) -> Course {
         };
         course.acts.push((at, act));
         if matches!(act, Act::Crash(_) | Act::Drain(_)) {
-            course.acts.push((at + dice.u64(0..5_000), Act::Start(next)));
+            course
+                .acts
+                .push((at + dice.u64(0..5_000), Act::Start(next)));
             next += 1;
         }
     }
@@ -215,7 +215,10 @@ fn one_seed_gives_one_history() {
         let (_, course) = course(seed);
         let (one, other) = (run_seed(&course, seed).0, run_seed(&course, seed).0);
         let (one, other) = (one.to_string(), other.to_string());
-        let differ = one.lines().zip(other.lines()).find(|(one, other)| one != other);
+        let differ = one
+            .lines()
+            .zip(other.lines())
+            .find(|(one, other)| one != other);
         assert_eq!(differ, None, "seed {seed}");
         assert_eq!(one, other, "seed {seed}");
     }

@@ -13,7 +13,8 @@ use crate::{
         decision::Answer,
         lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
         position::{
-            Checkpoint, ChildShard, Next, Page, Record, SequenceNumber, ShardId, ShardInfo, ShardIterator,
+            Checkpoint, ChildShard, Next, Page, Record, SequenceNumber, ShardId, ShardInfo,
+            ShardIterator,
         },
     },
     ports::{Failed, Fault, FaultKind},
@@ -179,8 +180,8 @@ impl World {
         if middle == start {
             return;
         }
-        let children = [(start, middle), (middle, end)]
-            .map(|range| self.open(vec![parent.clone()], range));
+        let children =
+            [(start, middle), (middle, end)].map(|range| self.open(vec![parent.clone()], range));
         self.close(&parent, &children);
     }
 
@@ -208,9 +209,10 @@ impl World {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let now = self.now;
-        let found = self.shards.iter_mut().find(|(_, shard)| {
-            !shard.closed && (shard.range.0..shard.range.1).contains(&hash_key)
-        });
+        let found = self
+            .shards
+            .iter_mut()
+            .find(|(_, shard)| !shard.closed && (shard.range.0..shard.range.1).contains(&hash_key));
         let (id, shard) = found.expect("open shards cover every hash key");
         shard.records.push((sequence, now, data));
         let shard = id.clone();
@@ -299,7 +301,11 @@ impl World {
             .iter()
             .filter(|(sequence, _, _)| *sequence >= first)
             .collect();
-        let served = if empty { 0 } else { waiting.len().min(PAGE_MAX) };
+        let served = if empty {
+            0
+        } else {
+            waiting.len().min(PAGE_MAX)
+        };
         let (page, rest) = waiting.split_at(served);
         let behind = rest.first().map_or(0, |(_, at, _)| (self.now - at).max(1));
         let next = match (rest.is_empty() && shard.closed, page.last()) {
@@ -398,7 +404,11 @@ impl World {
                 sent: from.sent,
                 place: row.place,
                 id: row.id.clone(),
-                answer: format!("{}@{}", answer.verdict.reason.as_str(), answer.decided_at_ms),
+                answer: format!(
+                    "{}@{}",
+                    answer.verdict.reason.as_str(),
+                    answer.decided_at_ms
+                ),
             });
         }
         failed
@@ -503,5 +513,7 @@ pub fn fault(kind: FaultKind, message: &str) -> Fault {
 
 /// A sequence number of the small world.
 pub fn number(digits: &str) -> u64 {
-    digits.parse().expect("numbers of the small world are small")
+    digits
+        .parse()
+        .expect("numbers of the small world are small")
 }
