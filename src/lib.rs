@@ -52,6 +52,8 @@ pub mod model;
 pub mod pipeline;
 pub mod ports;
 pub mod shutdown;
+#[cfg(test)]
+mod sim;
 pub mod telemetry;
 #[cfg(test)]
 mod tidy;

@@ -240,8 +240,10 @@ impl Protocol {
         let standing = self.view.standing(row);
         let keep = self.targets.get(shard) == Some(&self.me);
         let Some(held) = self.held.get_mut(shard) else {
-            if keep && matches!(standing, Standing::Mine | Standing::Orphaned) {
-                self.take(now, shard, out);
+            match standing {
+                Standing::Mine | Standing::Orphaned if keep => self.take(now, shard, out),
+                Standing::Mine => self.pass_on(now, shard, out),
+                _ => {}
             }
             return;
         };

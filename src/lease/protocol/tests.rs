@@ -239,6 +239,27 @@ fn a_lease_that_was_given_to_this_worker_is_written_before_it_is_read() {
 }
 
 #[test]
+fn a_lease_that_is_ours_by_name_and_planned_for_another_is_passed_on() {
+    let mut told = Told::new();
+    told.workers(&[("new", 1)]);
+    told.workers(&[("new", 2)]);
+    told.beat();
+    let mine = ["a", "b"].map(|name| row(name, Some("me"), 3));
+    assert_eq!(
+        told.leases(&mine),
+        [
+            write("a", (Some("me"), 3), Some("me"), None),
+            write("b", (Some("me"), 3), Some("new"), None),
+        ]
+    );
+    assert_eq!(
+        told.applied("b"),
+        [Action::Note(shard("b"), Note::Given(worker("new")))]
+    );
+    assert_eq!(told.tell(Input::Tick), []);
+}
+
+#[test]
 fn past_the_fence_everything_is_dropped_and_taken_again_by_a_write() {
     let mut told = Told::holding();
     told.now = Duration::from_millis(2249);
@@ -315,6 +336,31 @@ fn the_end_of_a_shard_and_its_children_are_one_write_and_the_children_are_taken_
             write("b", (None, 0), Some("me"), None)
         ]
     );
+}
+
+#[test]
+fn the_child_of_a_merge_gets_a_row_only_when_both_its_parents_have_one() {
+    for (rows, made) in [
+        (&[row("a", None, 0)][..], 0),
+        (&[row("a", None, 0), row("z", None, 0)], 1),
+    ] {
+        let mut told = Told::new();
+        told.beat();
+        told.leases(rows);
+        told.applied("a");
+        let child = ChildShard {
+            id: shard("m"),
+            parents: vec![shard("a"), shard("z")],
+            hash_range: ("0".to_owned(), "9".to_owned()),
+        };
+        let ended = Finish::ShardEnd(vec![child]);
+        let asked = told.tell(Input::Finished(shard("a"), 1, ended));
+        let children = asked.iter().find_map(|action| match action {
+            Action::Write(_, children) => Some(children.len()),
+            _ => None,
+        });
+        assert_eq!(children, Some(made));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{
     lease::{LeaseWrite, WorkerId},
-    position::{Checkpoint, ShardId},
+    position::{Checkpoint, ChildShard, ShardId},
 };
 
 impl Protocol {
@@ -17,8 +17,20 @@ impl Protocol {
             .view
             .lease(shard)
             .is_some_and(|row| row.owner.as_ref() == Some(&self.me));
+        self.hold(now, shard, Phase::Taking { ours });
+        self.write(now, shard, Some(self.me.clone()), out);
+    }
+
+    /// Gives a lease away that is ours by name alone: its last owner named us, or we dropped it at the fence, and the
+    /// plan is another by now. Nobody else may move it.
+    pub(super) fn pass_on(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        self.hold(now, shard, Phase::Giving);
+        self.give(now, shard, out);
+    }
+
+    fn hold(&mut self, now: Duration, shard: &ShardId, phase: Phase) {
         let held = Held {
-            phase: Phase::Taking { ours },
+            phase,
             run: 0,
             done: None,
             writing: None,
@@ -28,7 +40,6 @@ impl Protocol {
             gone: false,
         };
         self.held.insert(shard.clone(), held);
-        self.write(now, shard, Some(self.me.clone()), out);
     }
 
     pub(super) fn give(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
@@ -83,7 +94,13 @@ impl Protocol {
         let Phase::Ending(children) = &held.phase else {
             return;
         };
-        let children = children.iter().map(child_row).collect::<Vec<_>>();
+        // A merge whose other parent has no row yet would look as if that one had ended: that parent's end makes it, or
+        // the next shard sync.
+        let complete = |child: &&ChildShard| {
+            let mut parents = child.parents.iter();
+            parents.all(|parent| self.view.lease(parent).is_some())
+        };
+        let children: Vec<_> = children.iter().filter(complete).map(child_row).collect();
         let write = LeaseWrite {
             shard: shard.clone(),
             owner_was: row.owner.clone(),

@@ -1,0 +1,149 @@
+//! The event log: everything that happened in a simulated world, in order, with its virtual time. The checker reads
+//! this and nothing else, and two runs of one seed must leave the same text.
+
+use std::fmt;
+
+use crate::model::{
+    lease::WorkerId,
+    position::{Checkpoint, ShardId},
+};
+
+/// Virtual milliseconds since the run began.
+pub type Ms = u64;
+
+/// A place in the log: how many entries came before. Orders what happened within one millisecond.
+pub type Mark = usize;
+
+/// One user record: the Kinesis record's number, and the place inside an aggregate.
+pub type Place = (u64, u64);
+
+/// Something that happened at the services or to the fleet. `sent` is when the worker sent the call that did it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A shard exists from now on.
+    ShardOpened {
+        shard: ShardId,
+        parents: Vec<ShardId>,
+    },
+    /// A shard takes no more records.
+    ShardClosed { shard: ShardId },
+    /// A record was put: the decision id of each user record in it; none for what is no swipe.
+    Appended {
+        shard: ShardId,
+        sequence: u64,
+        users: Vec<Option<String>>,
+    },
+    /// Records below this number are no longer kept.
+    Trimmed { shard: ShardId, below: u64 },
+    /// A page was served.
+    Read {
+        worker: WorkerId,
+        shard: ShardId,
+        sent: Mark,
+        records: usize,
+    },
+    /// A decision is in the table.
+    TablePut {
+        worker: WorkerId,
+        shard: ShardId,
+        sent: Mark,
+        place: Place,
+        id: String,
+        answer: String,
+    },
+    /// A decision is on the stream.
+    StreamPut {
+        worker: WorkerId,
+        shard: ShardId,
+        sent: Mark,
+        place: Place,
+        id: String,
+        answer: String,
+    },
+    /// A dead letter is on the stream of rejects.
+    RejectPut {
+        worker: WorkerId,
+        shard: ShardId,
+        sent: Mark,
+        place: Place,
+    },
+    /// A lease row was made.
+    RowMade {
+        worker: WorkerId,
+        shard: ShardId,
+        checkpoint: Checkpoint,
+    },
+    /// A conditional write applied.
+    RowWritten {
+        worker: WorkerId,
+        shard: ShardId,
+        owner_was: Option<WorkerId>,
+        owner: Option<WorkerId>,
+        counter: u64,
+        checkpoint: Option<Checkpoint>,
+    },
+    /// A heartbeat is stored.
+    Heartbeat { worker: WorkerId, count: u64 },
+    /// A worker's own row was removed by it, or by another.
+    Forgotten { by: WorkerId, worker: WorkerId },
+    /// Something happened to a worker.
+    Fleet { worker: WorkerId, what: Fate },
+    /// A card is another from now on.
+    CardChanged { card: String, status: &'static str },
+    /// The network or a service failed a call.
+    Fault {
+        worker: WorkerId,
+        call: &'static str,
+        how: &'static str,
+    },
+    /// From now on nothing fails.
+    Quiet,
+}
+
+/// What happens to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It runs.
+    Started,
+    /// It is gone between two instructions.
+    Crashed,
+    /// It was told to stop.
+    Draining,
+    /// It stopped by itself after a drain.
+    Left,
+    /// It stands still for so long.
+    Paused(Ms),
+    /// It cannot reach the lease tables for so long.
+    CutOff(Ms),
+}
+
+/// The log.
+#[derive(Clone, Debug, Default)]
+pub struct Log(Vec<(Ms, Event)>);
+
+impl Log {
+    /// Appends an event.
+    pub fn push(&mut self, at: Ms, event: Event) {
+        self.0.push((at, event));
+    }
+
+    /// Where the next entry will stand.
+    pub fn mark(&self) -> Mark {
+        self.0.len()
+    }
+
+    /// The entries, in order.
+    pub fn entries(&self) -> impl Iterator<Item = (Mark, Ms, &Event)> {
+        let entries = self.0.iter().enumerate();
+        entries.map(|(mark, (at, event))| (mark, *at, event))
+    }
+}
+
+impl fmt::Display for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (mark, at, event) in self.entries() {
+            writeln!(f, "{mark:>6} {at:>7} {event:?}")?;
+        }
+        Ok(())
+    }
+}

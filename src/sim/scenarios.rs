@@ -1,0 +1,225 @@
+//! What fleets go through, and what must hold then.
+
+use std::{fmt::Write, time::Duration};
+
+use fastrand::Rng;
+
+use crate::sim::{
+    Failure,
+    faults::Rates,
+    fleet::{Act, Course},
+    hunt, run_seed,
+    world::Lie,
+};
+
+/// A quiet fleet of two on three shards.
+fn quiet(dice: &mut Rng) -> Course {
+    Course {
+        shards: dice.u32(2..=4),
+        swipes: dice.u32(100..200),
+        made_within: 15_000,
+        sent_again: 0,
+        card_changes: 0,
+        clocks_differ: false,
+        shard_sync: Duration::from_secs(30),
+        acts: vec![(0, Act::Start(0)), (300, Act::Start(1))],
+        quiet_at: 16_000,
+        end_at: 30_000,
+        lie: None,
+    }
+}
+
+/// Cards change, clocks differ, producers repeat themselves.
+fn busy(dice: &mut Rng) -> Course {
+    Course {
+        sent_again: 0,
+        card_changes: 40,
+        clocks_differ: true,
+        shard_sync: Duration::from_secs(4),
+        end_at: 38_000,
+        ..quiet(dice)
+    }
+}
+
+fn smoke(dice: &mut Rng) -> Course {
+    Course {
+        card_changes: 10,
+        ..quiet(dice)
+    }
+}
+
+fn crash(dice: &mut Rng) -> Course {
+    let mut course = busy(dice);
+    let at = dice.u64(2_000..14_000);
+    course.acts.push((at, Act::Crash(dice.u32(0..2))));
+    course.acts.push((at + dice.u64(0..4_000), Act::Start(2)));
+    course
+}
+
+fn rolling_deploy(dice: &mut Rng) -> Course {
+    let mut course = quiet(dice);
+    course.card_changes = 20;
+    for old in 0..2 {
+        let at = 4_000 + u64::from(old) * 5_000 + dice.u64(0..1_000);
+        course.acts.push((at, Act::Start(old + 2)));
+        course
+            .acts
+            .push((at + dice.u64(1_500..2_500), Act::Drain(old)));
+    }
+    course
+}
+
+fn resharding(dice: &mut Rng) -> Course {
+    let mut course = busy(dice);
+    for _ in 0..dice.u32(1..4) {
+        let (at, nth) = (dice.u64(1_000..13_000), dice.usize(0..8));
+        let act = if dice.bool() {
+            Act::Split(nth)
+        } else {
+            Act::Merge(nth)
+        };
+        course.acts.push((at, act));
+    }
+    course
+        .acts
+        .push((dice.u64(2_000..14_000), Act::Crash(dice.u32(0..2))));
+    course
+}
+
+fn storm(dice: &mut Rng) -> Course {
+    let mut course = busy(dice);
+    let rates = Rates {
+        throttled: dice.u32(100..600),
+        partial: dice.u32(100..500),
+        ..Rates::default()
+    };
+    let at = dice.u64(1_000..6_000);
+    course.acts.push((at, Act::Weather(rates)));
+    course
+        .acts
+        .push((at + dice.u64(2_000..9_000), Act::Weather(Rates::default())));
+    course
+}
+
+fn lost_replies(dice: &mut Rng) -> Course {
+    let mut course = busy(dice);
+    let rates = Rates {
+        reply_lost: dice.u32(50..250),
+        request_lost: dice.u32(0..100),
+        late: dice.u32(0..150),
+        ..Rates::default()
+    };
+    course.acts.push((0, Act::Weather(rates)));
+    course
+}
+
+fn partial_failures(dice: &mut Rng) -> Course {
+    let mut course = busy(dice);
+    let rates = Rates {
+        partial: dice.u32(100..600),
+        ..Rates::default()
+    };
+    course.acts.push((0, Act::Weather(rates)));
+    course
+        .acts
+        .push((dice.u64(2_000..14_000), Act::Crash(dice.u32(0..2))));
+    course
+}
+
+fn stand_still(dice: &mut Rng) -> Course {
+    let mut course = busy(dice);
+    for worker in 0..2 {
+        let (at, ms) = (dice.u64(2_000..9_000), dice.u64(500..7_000));
+        let act = if dice.bool() {
+            Act::Pause(worker, ms)
+        } else {
+            Act::CutOff(worker, ms)
+        };
+        course.acts.push((at, act));
+    }
+    course
+}
+
+/// All of it.
+fn anything(dice: &mut Rng) -> Course {
+    let mut course = busy(dice);
+    course.acts.push((0, Act::Weather(Rates::WEATHER)));
+    let mut next = 2;
+    for _ in 0..dice.u32(1..6) {
+        let (at, worker) = (dice.u64(1_000..15_000), dice.u32(0..next));
+        let act = match dice.u32(0..7) {
+            0 => Act::Crash(worker),
+            1 => Act::Drain(worker),
+            2 => Act::Pause(worker, dice.u64(200..6_000)),
+            3 => Act::CutOff(worker, dice.u64(200..6_000)),
+            4 => Act::Split(dice.usize(0..8)),
+            5 => Act::Merge(dice.usize(0..8)),
+            _ => Act::Weather(Rates {
+                throttled: 300,
+                ..Rates::WEATHER
+            }),
+        };
+        course.acts.push((at, act));
+        if matches!(act, Act::Crash(_) | Act::Drain(_)) {
+            course
+                .acts
+                .push((at + dice.u64(0..5_000), Act::Start(next)));
+            next += 1;
+        }
+    }
+    course
+}
+
+/// Every kind of course, by the seed's remainder.
+const COURSES: [(&str, fn(&mut Rng) -> Course); 10] = [
+    ("smoke", smoke),
+    ("crash", crash),
+    ("rolling deploy", rolling_deploy),
+    ("resharding", resharding),
+    ("storm", storm),
+    ("lost replies", lost_replies),
+    ("partial failures", partial_failures),
+    ("stand still", stand_still),
+    ("anything", anything),
+    ("anything again", anything),
+];
+
+/// The course of `seed`.
+fn course(seed: u64) -> (&'static str, Course) {
+    let (name, of) = COURSES[usize::try_from(seed).expect("64 bits") % COURSES.len()];
+    (name, of(&mut Rng::with_seed(seed)))
+}
+
+fn told(failures: &[Failure]) -> String {
+    let mut text = String::new();
+    for failure in failures.iter().take(5) {
+        let _always_fits = writeln!(text, "{failure}");
+    }
+    text
+}
+
+#[test]
+fn every_invariant_holds_whatever_happens_to_the_fleet() {
+    let failures = hunt(course);
+    assert!(
+        failures.is_empty(),
+        "{} seeds failed:\n{}",
+        failures.len(),
+        told(&failures)
+    );
+}
+
+#[test]
+fn one_seed_gives_one_history() {
+    for seed in [3, 8, 9] {
+        let (_, course) = course(seed);
+        let (one, other) = (run_seed(&course, seed).0, run_seed(&course, seed).0);
+        let (one, other) = (one.to_string(), other.to_string());
+        let differ = one
+            .lines()
+            .zip(other.lines())
+            .find(|(one, other)| one != other);
+        assert_eq!(differ, None, "seed {seed}");
+        assert_eq!(one, other, "seed {seed}");
+    }
+}

@@ -1,0 +1,519 @@
+//! The services as one value: streams, decision table, lease and workers tables. Every effect is appended to the log.
+//!
+//! Nothing here waits or fails by itself: calls come in when `line` delivers them, one at a time. What is written by
+//! whom, and whether it should have been, is not judged here.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use serde_json::Value;
+
+use crate::{
+    model::{
+        decision::Answer,
+        lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
+        position::{
+            Checkpoint, ChildShard, Next, Page, Record, SequenceNumber, ShardId, ShardInfo,
+            ShardIterator,
+        },
+    },
+    ports::{Failed, Fault, FaultKind},
+    sim::{
+        faults::Rates,
+        log::{Event, Log, Mark, Ms, Place},
+    },
+};
+
+/// Records of one page: few, so that a backlog takes several.
+const PAGE_MAX: usize = 12;
+
+/// Hash keys of the small world.
+pub const HASH_KEYS: u32 = 1 << 16;
+
+/// One shard of the swipe stream.
+#[derive(Debug)]
+pub struct Shard {
+    parents: Vec<ShardId>,
+    /// First hash key, and the one after the last.
+    range: (u32, u32),
+    records: Vec<(u64, Ms, Vec<u8>)>,
+    closed: bool,
+    children: Vec<ShardId>,
+}
+
+/// A decision on its way into the table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Partition and sort key.
+    pub key: String,
+    /// Decision id.
+    pub id: String,
+    /// Where its swipe stands.
+    pub shard: ShardId,
+    /// Where its swipe stands in the shard.
+    pub place: Place,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// Who calls, and when the call was sent.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The worker.
+    pub worker: WorkerId,
+    /// When it sent the call.
+    pub sent: Mark,
+}
+
+/// What can be planted, to see that the checker catches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Heartbeats count as stored when they are not: the fence never closes.
+    FenceNeverCloses,
+    /// Writes of decisions are confirmed long before they take effect: checkpoints run ahead.
+    WritesConfirmedEarly,
+    /// Rows and shards are shown without parents: children start early.
+    NoParents,
+    /// Only the first parent is shown.
+    OneParent,
+    /// Every other read of the workers table shows an old state: the slow look dead.
+    OldHeartbeats,
+}
+
+/// The services.
+#[derive(Debug)]
+pub struct World {
+    /// What happened.
+    pub log: Log,
+    /// The world's own dice.
+    pub dice: Rng,
+    /// How often calls fail now.
+    pub rates: Rates,
+    /// The bug that is planted.
+    pub lie: Option<Lie>,
+    now: Ms,
+    epoch_ms: i64,
+    next_sequence: u64,
+    shards: BTreeMap<ShardId, Shard>,
+    leases: BTreeMap<ShardId, LeaseRow>,
+    workers: BTreeMap<WorkerId, WorkerRow>,
+    decisions: BTreeMap<String, Answer>,
+}
+
+impl World {
+    /// A stream of `shards` shards and empty tables.
+    pub fn new(seed: u64, shards: u32, epoch_ms: i64) -> Self {
+        let mut world = Self {
+            log: Log::default(),
+            dice: Rng::with_seed(seed),
+            rates: Rates::default(),
+            lie: None,
+            now: 0,
+            epoch_ms,
+            // Soon of another length, so that order by digits alone would show.
+            next_sequence: 80,
+            shards: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+        };
+        let width = HASH_KEYS / shards;
+        for index in 0..shards {
+            let end = if index + 1 == shards {
+                HASH_KEYS
+            } else {
+                (index + 1) * width
+            };
+            world.open(Vec::new(), (index * width, end));
+        }
+        world
+    }
+
+    /// The time at which the next effect happens.
+    pub fn at(&mut self, now: Ms) -> &mut Self {
+        self.now = now;
+        self
+    }
+
+    /// Appends to the log.
+    pub fn tell(&mut self, event: Event) {
+        self.log.push(self.now, event);
+    }
+
+    // === the producers' side of the swipe stream ===
+
+    fn open(&mut self, parents: Vec<ShardId>, range: (u32, u32)) -> ShardId {
+        let id = ShardId::new(&format!("shard-{:03}", self.shards.len()));
+        let shard = Shard {
+            parents: parents.clone(),
+            range,
+            records: Vec::new(),
+            closed: false,
+            children: Vec::new(),
+        };
+        self.shards.insert(id.clone(), shard);
+        self.tell(Event::ShardOpened {
+            shard: id.clone(),
+            parents,
+        });
+        id
+    }
+
+    fn close(&mut self, id: &ShardId, children: &[ShardId]) {
+        let shard = self.shards.get_mut(id).expect("a shard that is open");
+        shard.closed = true;
+        shard.children = children.to_vec();
+        self.tell(Event::ShardClosed { shard: id.clone() });
+    }
+
+    fn open_shards(&self) -> Vec<ShardId> {
+        let open = self.shards.iter().filter(|(_, shard)| !shard.closed);
+        open.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Splits the open shard that `nth` falls on.
+    pub fn split(&mut self, nth: usize) {
+        let open = self.open_shards();
+        let parent = open[nth % open.len()].clone();
+        let (start, end) = self.shards[&parent].range;
+        let middle = start + (end - start) / 2;
+        if middle == start {
+            return;
+        }
+        let children =
+            [(start, middle), (middle, end)].map(|range| self.open(vec![parent.clone()], range));
+        self.close(&parent, &children);
+    }
+
+    /// Merges the open shard that `nth` falls on with its right neighbour, when it has one.
+    pub fn merge(&mut self, nth: usize) {
+        let mut open = self.open_shards();
+        open.sort_by_key(|id| self.shards[id].range);
+        if open.len() < 2 {
+            return;
+        }
+        let left = nth % (open.len() - 1);
+        let parents = vec![open[left].clone(), open[left + 1].clone()];
+        let range = (
+            self.shards[&parents[0]].range.0,
+            self.shards[&parents[1]].range.1,
+        );
+        let child = self.open(parents.clone(), range);
+        for parent in &parents {
+            self.close(parent, std::slice::from_ref(&child));
+        }
+    }
+
+    /// Puts a record on the shard of `hash_key`.
+    pub fn append(&mut self, hash_key: u32, data: Vec<u8>, users: Vec<Option<String>>) {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let now = self.now;
+        let found = self
+            .shards
+            .iter_mut()
+            .find(|(_, shard)| !shard.closed && (shard.range.0..shard.range.1).contains(&hash_key));
+        let (id, shard) = found.expect("open shards cover every hash key");
+        shard.records.push((sequence, now, data));
+        let shard = id.clone();
+        self.tell(Event::Appended {
+            shard,
+            sequence,
+            users,
+        });
+    }
+
+    /// Forgets records older than `age`.
+    pub fn trim(&mut self, age: Ms) {
+        let oldest = self.now.saturating_sub(age);
+        let mut trimmed = Vec::new();
+        for (id, shard) in &mut self.shards {
+            let kept = shard.records.iter().position(|(_, at, _)| *at >= oldest);
+            let gone = kept.unwrap_or(shard.records.len());
+            if let Some((sequence, _, _)) = shard.records[..gone].last() {
+                trimmed.push((id.clone(), sequence + 1));
+            }
+            shard.records.drain(..gone);
+        }
+        for (shard, below) in trimmed {
+            self.tell(Event::Trimmed { shard, below });
+        }
+    }
+
+    // === the daemon's side of the swipe stream ===
+
+    fn info(&self, id: &ShardId) -> ShardInfo {
+        let shard = &self.shards[id];
+        let (start, end) = shard.range;
+        ShardInfo {
+            id: id.clone(),
+            parents: self.shown(&shard.parents),
+            hash_range: (start.to_string(), (end - 1).to_string()),
+        }
+    }
+
+    fn shown(&self, parents: &[ShardId]) -> Vec<ShardId> {
+        let shown = match self.lie {
+            Some(Lie::NoParents) => 0,
+            Some(Lie::OneParent) => 1,
+            _ => parents.len(),
+        };
+        parents.iter().take(shown).cloned().collect()
+    }
+
+    /// ListShards.
+    pub fn list(&self) -> Vec<ShardInfo> {
+        self.shards.keys().map(|id| self.info(id)).collect()
+    }
+
+    /// GetShardIterator.
+    pub fn iterator(&self, id: &ShardId, from: &Checkpoint) -> Result<ShardIterator, Fault> {
+        let shard = self.shard(id)?;
+        let next = match from {
+            Checkpoint::TrimHorizon => 0,
+            Checkpoint::AtTimestamp(ms) => {
+                let since = u64::try_from(ms - self.epoch_ms).unwrap_or(0);
+                let first = shard.records.iter().find(|(_, at, _)| *at >= since);
+                first.map_or(self.next_sequence, |(sequence, _, _)| *sequence)
+            }
+            Checkpoint::Latest => self.next_sequence,
+            Checkpoint::At(position) => number(position.sequence.as_str()),
+            Checkpoint::ShardEnd => {
+                return Err(fault(FaultKind::Refused, "no iterator at the end"));
+            }
+        };
+        Ok(ShardIterator(next.to_string()))
+    }
+
+    fn shard(&self, id: &ShardId) -> Result<&Shard, Fault> {
+        self.shards
+            .get(id)
+            .ok_or_else(|| fault(FaultKind::NotFound, "no such shard"))
+    }
+
+    /// GetRecords.
+    pub fn read(&mut self, from: &Caller, id: &ShardId, at: &ShardIterator) -> Result<Page, Fault> {
+        let first = number(&at.0);
+        let empty = self.rates.page_is_empty(&mut self.dice);
+        let shard = self.shard(id)?;
+        let waiting: Vec<_> = shard
+            .records
+            .iter()
+            .filter(|(sequence, _, _)| *sequence >= first)
+            .collect();
+        let served = if empty {
+            0
+        } else {
+            waiting.len().min(PAGE_MAX)
+        };
+        let (page, rest) = waiting.split_at(served);
+        let behind = rest.first().map_or(0, |(_, at, _)| (self.now - at).max(1));
+        let next = match (rest.is_empty() && shard.closed, page.last()) {
+            (true, _) => Next::ShardEnd(shard.children.iter().map(|id| self.child(id)).collect()),
+            (false, Some((last, _, _))) => Next::Iterator(ShardIterator((last + 1).to_string())),
+            (false, None) => Next::Iterator(at.clone()),
+        };
+        let records = page.iter().map(|(sequence, _, data)| Record {
+            sequence: SequenceNumber::parse(&sequence.to_string()).expect("digits"),
+            data: data.clone(),
+        });
+        let page = Page {
+            records: records.collect(),
+            behind_latest_ms: i64::try_from(behind).expect("a short run"),
+            next,
+        };
+        self.tell(Event::Read {
+            worker: from.worker.clone(),
+            shard: id.clone(),
+            sent: from.sent,
+            records: page.records.len(),
+        });
+        Ok(page)
+    }
+
+    fn child(&self, id: &ShardId) -> ChildShard {
+        let ShardInfo {
+            id,
+            parents,
+            hash_range,
+        } = self.info(id);
+        ChildShard {
+            id,
+            parents,
+            hash_range,
+        }
+    }
+
+    // === decisions and rejects ===
+
+    /// Puts events on the decision stream, or on the stream of rejects.
+    pub fn put_events(&mut self, from: &Caller, events: &[Vec<u8>], rejects: bool) -> Vec<Failed> {
+        let mut failed = Vec::new();
+        for (index, data) in events.iter().enumerate() {
+            if let Some(entry) = self.entry_fails(index) {
+                failed.push(entry);
+                continue;
+            }
+            let event: Value = serde_json::from_slice(data).expect("an event is JSON");
+            let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+            let source = &event["source"];
+            let shard = ShardId::new(source["shard"].as_str().unwrap_or_default());
+            let sub = source["sub"].as_u64().unwrap_or_default();
+            let place = (number(source["sequence"].as_str().unwrap_or_default()), sub);
+            let (worker, sent) = (from.worker.clone(), from.sent);
+            self.tell(if rejects {
+                Event::RejectPut {
+                    worker,
+                    shard,
+                    sent,
+                    place,
+                }
+            } else {
+                Event::StreamPut {
+                    worker,
+                    shard,
+                    sent,
+                    place,
+                    id: text("decision_id"),
+                    answer: format!("{}@{}", text("reason"), event["decided_at_ms"]),
+                }
+            });
+        }
+        failed
+    }
+
+    fn entry_fails(&mut self, index: usize) -> Option<Failed> {
+        let kind = FaultKind::Throttled;
+        let fails = self.rates.entry_fails(&mut self.dice);
+        fails.then_some(Failed { index, kind })
+    }
+
+    /// Puts decisions into the table.
+    pub fn put_rows(&mut self, from: &Caller, rows: &[Row]) -> Vec<Failed> {
+        let mut failed = Vec::new();
+        for (index, row) in rows.iter().enumerate() {
+            if let Some(entry) = self.entry_fails(index) {
+                failed.push(entry);
+                continue;
+            }
+            self.decisions.insert(row.key.clone(), row.answer);
+            let answer = &row.answer;
+            self.tell(Event::TablePut {
+                worker: from.worker.clone(),
+                shard: row.shard.clone(),
+                sent: from.sent,
+                place: row.place,
+                id: row.id.clone(),
+                answer: format!(
+                    "{}@{}",
+                    answer.verdict.reason.as_str(),
+                    answer.decided_at_ms
+                ),
+            });
+        }
+        failed
+    }
+
+    /// What the table has under these keys.
+    pub fn look(&self, keys: &[String]) -> Vec<Option<Answer>> {
+        keys.iter()
+            .map(|key| self.decisions.get(key).copied())
+            .collect()
+    }
+
+    // === leases ===
+
+    /// Every lease row.
+    pub fn leases(&self) -> Vec<LeaseRow> {
+        let rows = self.leases.values().map(|row| LeaseRow {
+            parents: self.shown(&row.parents),
+            ..row.clone()
+        });
+        rows.collect()
+    }
+
+    /// Makes the rows that do not exist.
+    pub fn create(&mut self, from: &Caller, rows: &[LeaseRow]) {
+        for row in rows {
+            if self.leases.contains_key(&row.shard) {
+                continue;
+            }
+            self.leases.insert(row.shard.clone(), row.clone());
+            self.tell(Event::RowMade {
+                worker: from.worker.clone(),
+                shard: row.shard.clone(),
+                checkpoint: row.checkpoint.clone(),
+            });
+        }
+    }
+
+    /// A conditional write, and the rows that come with an end of shard.
+    pub fn write(&mut self, from: &Caller, write: &LeaseWrite, children: &[LeaseRow]) -> Written {
+        let Some(row) = self.leases.get_mut(&write.shard) else {
+            return Written::Conflict(None);
+        };
+        if row.owner != write.owner_was || row.counter != write.counter_was {
+            return if write.made(row) {
+                Written::Applied
+            } else {
+                Written::Conflict(Some(row.clone()))
+            };
+        }
+        row.counter += 1;
+        row.owner.clone_from(&write.owner);
+        if let Some(checkpoint) = &write.checkpoint {
+            row.checkpoint.clone_from(checkpoint);
+        }
+        let counter = row.counter;
+        self.tell(Event::RowWritten {
+            worker: from.worker.clone(),
+            shard: write.shard.clone(),
+            owner_was: write.owner_was.clone(),
+            owner: write.owner.clone(),
+            counter,
+            checkpoint: write.checkpoint.clone(),
+        });
+        self.create(from, children);
+        Written::Applied
+    }
+
+    /// Every heartbeat.
+    pub fn workers(&self) -> Vec<WorkerRow> {
+        self.workers.values().cloned().collect()
+    }
+
+    /// Stores a heartbeat.
+    pub fn heartbeat(&mut self, row: &WorkerRow) {
+        self.workers.insert(row.id.clone(), row.clone());
+        self.tell(Event::Heartbeat {
+            worker: row.id.clone(),
+            count: row.heartbeat,
+        });
+    }
+
+    /// Removes a worker's row.
+    pub fn forget(&mut self, from: &Caller, worker: &WorkerId) {
+        if self.workers.remove(worker).is_some() {
+            self.tell(Event::Forgotten {
+                by: from.worker.clone(),
+                worker: worker.clone(),
+            });
+        }
+    }
+}
+
+/// A fault of the world.
+pub fn fault(kind: FaultKind, message: &str) -> Fault {
+    Fault {
+        kind,
+        operation: "simulated call",
+        message: message.to_owned(),
+    }
+}
+
+/// A sequence number of the small world.
+pub fn number(digits: &str) -> u64 {
+    digits
+        .parse()
+        .expect("numbers of the small world are small")
+}
