@@ -18,6 +18,7 @@ use crate::{
     access::cache::AccessCache,
     metrics::{DecisionMetrics, DecisionTally, PageMetrics, PageTally, RejectTally, ShardMetrics},
     model::{
+        decision::Source,
         lease::Finish,
         position::{Page, Position, ShardId},
     },
@@ -66,6 +67,32 @@ struct Replay {
     unknown_in_a_row: usize,
 }
 
+/// Where a shard stops rather than lose a record.
+#[derive(Debug)]
+struct Halt {
+    /// The index of that record in its part.
+    at: usize,
+    why: String,
+}
+
+/// Cuts `judged` off before the first reject of `part`, if there is one.
+fn halt(part: &[UserRecord<'_>], judged: &mut Judged<'_>) -> Option<Halt> {
+    let first = judged.rejects.first()?;
+    let Source { sequence, sub, .. } = first.source;
+    let why = format!(
+        "a record is no swipe ({}: {}) at {sequence}, and there is no rejects.stream to keep it; \
+         configure one, or set rejects.on_reject = \"skip\" to lose such records",
+        first.reject.kind.as_str(),
+        first.reject.detail
+    );
+    let mut users = part.iter();
+    let at = users.position(|user| user.record.sequence.as_str() == sequence && user.sub == sub)?;
+    // Every user record before the first reject is a decision.
+    judged.decisions.truncate(at);
+    judged.rejects.clear();
+    Some(Halt { at, why })
+}
+
 impl<E: EventStream, T: DecisionTable> Desk<E, T> {
     /// The desk of `shard`, where everything up to `done` is stored.
     pub fn new<S>(
@@ -112,9 +139,15 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
             behind_latest_ms: page.behind_latest_ms,
         });
         for part in users.chunks(PART_MAX) {
-            self.handle_part(part, arrived).await?;
-            self.done = part.last().map(UserRecord::position);
+            let halt = self.handle_part(part, arrived).await?;
+            let stored = halt.as_ref().map_or(part.len(), |halt| halt.at);
+            if let Some(last) = part[..stored].last() {
+                self.done = Some(last.position());
+            }
             self.report(page.behind_latest_ms);
+            if let Some(Halt { why, .. }) = halt {
+                return Err(Finish::Halted(why));
+            }
         }
         if users.is_empty() {
             self.report(page.behind_latest_ms);
@@ -132,21 +165,18 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         });
     }
 
+    /// Stores all of `part`, or what comes before the record at which the shard has to stop.
     async fn handle_part(
         &mut self,
         part: &[UserRecord<'_>],
         arrived: Instant,
-    ) -> Result<(), Finish> {
+    ) -> Result<Option<Halt>, Finish> {
         let shard = self.shard.clone();
         let mut judged = self.judge(part, &shard);
-        if let (Some(first), Some(false)) = (judged.rejects.first(), self.skip_rejects) {
-            let (kind, sequence) = (first.reject.kind.as_str(), first.source.sequence);
-            return Err(Finish::Halted(format!(
-                "a record is no swipe ({kind}: {}) at {sequence}, and there is no rejects.stream to keep it; \
-                 configure one, or set rejects.on_reject = \"skip\" to lose such records",
-                first.reject.detail
-            )));
-        }
+        let halt = match self.skip_rejects {
+            Some(false) => halt(part, &mut judged),
+            _ => None,
+        };
         if self.replay.open {
             self.keep_stored(&mut judged).await?;
         }
@@ -161,7 +191,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         self.page_metrics.written(stored - sent);
         self.page_metrics.stored(stored - arrived);
         self.count(&judged);
-        Ok(())
+        Ok(halt)
     }
 
     fn judge<'a>(&mut self, part: &[UserRecord<'a>], shard: &'a ShardId) -> Judged<'a> {
