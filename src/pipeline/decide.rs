@@ -7,8 +7,6 @@
 //!
 //! Pure: reads no clock, allocates nothing, hashes at most three strings (access point, device, card).
 
-use std::cell::OnceCell;
-
 use crate::{
     access::{
         cache::View,
@@ -68,13 +66,23 @@ pub struct Ruling {
 
 /// Decides one swipe by what `view` knows. `now_ms` is the decision's time, Unix epoch milliseconds.
 pub fn decide(swipe: &Swipe<'_>, view: &View, policy: &Policy, now_ms: i64) -> Ruling {
+    decide_card(swipe, view.card(&swipe.card_id), view, policy, now_ms)
+}
+
+/// Decides one swipe when what `view` knows of its card was looked up already.
+pub fn decide_card(
+    swipe: &Swipe<'_>,
+    card: Option<Card>,
+    view: &View,
+    policy: &Policy,
+    now_ms: i64,
+) -> Ruling {
     let id = view.rulebook().point_id(&swipe.access_point);
     let point = id.and_then(|id| view.rulebook().point(id));
     let verdict = match before_the_door(swipe, view, id, policy, now_ms) {
         Err(reason) => Verdict::of(reason),
         Ok(point) => {
             let degraded = view.staleness_ms(now_ms) > policy.max_card_staleness_ms;
-            let card = OnceCell::new();
             let case = Case {
                 swipe,
                 view,
@@ -120,8 +128,7 @@ struct Case<'a> {
     point: &'a Point,
     /// Whether what is known about cards is missing or too old.
     degraded: bool,
-    /// Looked up by the first rule that asks.
-    card: OnceCell<Option<Card>>,
+    card: Option<Card>,
 }
 
 impl Case<'_> {
@@ -133,7 +140,7 @@ impl Case<'_> {
         self.available()?;
         // 9 is kept for card formats and facility codes.
         // 10
-        let card = self.card().ok_or(Reason::CredentialNotFound)?;
+        let card = self.card.as_ref().ok_or(Reason::CredentialNotFound)?;
         // 11 is kept for issue levels.
         // 12
         at_hand(card)?;
@@ -167,20 +174,13 @@ impl Case<'_> {
         Verdict::of(reason)
     }
 
-    fn card(&self) -> Option<&Card> {
-        let card = self
-            .card
-            .get_or_init(|| self.view.card(&self.swipe.card_id));
-        card.as_ref()
-    }
-
     fn posture(&self) -> Heard {
         if self.point.posture == Posture::Disabled {
             return Err(Reason::AccessPointDisabled);
         }
         if self.point.site_lockdown || self.point.posture == Posture::Lockdown {
             let exempt = |card: &Card| card.exemptions.contains(Exemptions::LOCKDOWN);
-            deny_unless(self.card().is_some_and(exempt), Reason::Lockdown)?;
+            deny_unless(self.card.as_ref().is_some_and(exempt), Reason::Lockdown)?;
         }
         match self.point.posture {
             Posture::Unlocked => Err(Reason::GrantedDoorUnlocked),

@@ -235,20 +235,11 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
     }
 
     fn encode(&mut self, judged: &Judged<'_>) {
-        self.events.clear();
-        self.letters.clear();
-        for decision in &judged.decisions {
-            self.events.push(&decision.swipe.device_id, |out| {
-                encode::event(out, decision)
-            });
-        }
+        encode::outboxes(judged, &mut self.events, &mut self.letters);
         for rejected in &judged.rejects {
             let (reject, source) = (&rejected.reject, &rejected.source);
             debug!(shard = source.shard, sequence = source.sequence, sub = source.sub,
                    error = reject.kind.as_str(), detail = %reject.detail, "record rejected");
-            self.letters.push(source.sequence, |out| {
-                encode::dead_letter(out, reject, source, rejected.data);
-            });
         }
     }
 

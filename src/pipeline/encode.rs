@@ -7,13 +7,28 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
     model::decision::{Decision, Source},
-    pipeline::decode::Reject,
+    pipeline::{batch::Outbox, decode::Reject, judge::Judged},
 };
 
 /// Bytes of a rejected record that its dead letter carries: with base64 and the other fields below the 1 MiB that a
 /// Kinesis record has by default. Of a larger record the dead letter holds the beginning and says so; the rest stays
 /// in the swipe stream at the position given, for as long as that is kept.
 pub const DEAD_LETTER_DATA_MAX: usize = 720 * 1024;
+
+/// Puts what was judged in place of what `events` and `letters` hold: decisions by their device, rejects by their sequence
+/// number.
+pub fn outboxes(judged: &Judged<'_>, events: &mut Outbox, letters: &mut Outbox) {
+    events.clear();
+    letters.clear();
+    for decision in &judged.decisions {
+        events.push(&decision.swipe.device_id, |out| event(out, decision));
+    }
+    for rejected in &judged.rejects {
+        letters.push(rejected.source.sequence, |out| {
+            dead_letter(out, &rejected.reject, &rejected.source, rejected.data);
+        });
+    }
+}
 
 /// Appends the decision event.
 pub fn event(out: &mut Vec<u8>, decision: &Decision<'_>) {

@@ -1,0 +1,70 @@
+//! What it costs to bring the events of a page into writes: filling the outbox, and cutting it by the limits of PutRecords.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use swiped::{
+    model::{
+        decision::{Reason, Verdict},
+        position::ShardId,
+    },
+    pipeline::{
+        batch::{BatchLimits, Outbox, cut},
+        decide::Ruling,
+        encode,
+        judge::{judge, unpack},
+        recent::Recent,
+    },
+};
+
+use estate::{NOW_MS, Page, SWIPES};
+
+mod estate;
+
+/// Of one PutRecords: 500 records, 5 MiB (service limits).
+const PUT_RECORDS: BatchLimits = BatchLimits {
+    entries: 500,
+    bytes: 5 << 20,
+};
+
+fn bench(criterion: &mut Criterion) {
+    let (page, shard) = (
+        Page::new(&estate::doors()),
+        ShardId::new("shardId-000000000003"),
+    );
+    let users = unpack(&page.records, None);
+    let judged = judge(
+        &users,
+        &shard,
+        &mut Recent::default(),
+        NOW_MS,
+        2_000,
+        |_| Ruling {
+            verdict: Verdict::of(Reason::Granted),
+            direction: None,
+        },
+    );
+    let (mut events, mut letters) = (Outbox::default(), Outbox::default());
+    let mut group = criterion.benchmark_group("batch");
+    group.throughput(Throughput::Elements(SWIPES as u64));
+    group.bench_function("fill", |bencher| {
+        bencher.iter(|| encode::outboxes(black_box(&judged), &mut events, &mut letters));
+    });
+    assert_eq!(
+        cut(events.sizes(), PUT_RECORDS).count(),
+        SWIPES / PUT_RECORDS.entries
+    );
+    group.bench_function("cut", |bencher| {
+        bencher.iter(|| {
+            for batch in cut(events.sizes(), PUT_RECORDS) {
+                for index in batch {
+                    black_box(events.event(index));
+                }
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

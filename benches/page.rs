@@ -1,0 +1,184 @@
+//! A page without its I/O, from the bytes that were read to the bytes to write, on one core: what `swiped` does, what a plain
+//! loop does, and the four parts of the former alone. All iterate over the same page ([`estate`]) with a million cards.
+//!
+//! The numbers of the swipes change from round to round, so that the memory of answers is as full and as busy as it is
+//! in a daemon that has run for a minute, and a page is no repeat of itself. Before anything is measured both loops
+//! answer the page, and their answers are the same bytes.
+
+use std::{cell::RefCell, collections::BTreeMap, hint::black_box};
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use swiped::{
+    access::cache::{AccessCache, View},
+    model::{card::Card, position::ShardId, swipe::Swipe},
+    pipeline::{
+        batch::Outbox,
+        decide::{Policy, decide, decide_card},
+        decode::decode,
+        encode,
+        judge::{Judged, judge, unpack},
+        recent::Recent,
+    },
+};
+
+use estate::{NOW_MS, Page, SWIPES};
+use plain::Plain;
+
+mod estate;
+mod plain;
+
+const SHARD: &str = "shardId-000000000003";
+
+/// What the desk of a shard keeps from page to page.
+struct Desk {
+    shard: ShardId,
+    cache: AccessCache,
+    recent: Recent,
+    events: Outbox,
+    letters: Outbox,
+}
+
+impl Desk {
+    /// As `pipeline::desk` does it between reading a page and storing what it yields.
+    fn page(&mut self, page: &Page) {
+        let users = unpack(&page.records, None);
+        let judged = judge_all(&users, &self.shard, &mut self.recent, &self.cache.view());
+        encode::outboxes(&judged, &mut self.events, &mut self.letters);
+    }
+}
+
+fn judge_all<'a>(
+    users: &[swiped::pipeline::judge::UserRecord<'a>],
+    shard: &'a ShardId,
+    recent: &mut Recent,
+    view: &View,
+) -> Judged<'a> {
+    let policy = Policy::default();
+    judge(
+        users,
+        shard,
+        recent,
+        NOW_MS,
+        policy.actuate_within_ms,
+        |swipe| decide(swipe, view, &policy, NOW_MS),
+    )
+}
+
+/// Both loops answer the page, alike, and the mix of answers is an estate's.
+fn assert_alike(desk: &mut Desk, plain: &mut Plain, page: &Page) {
+    desk.page(page);
+    if !desk.letters.is_empty() {
+        panic!(
+            "no swipe: {}",
+            String::from_utf8_lossy(desk.letters.event(0).data)
+        );
+    }
+    let theirs = plain.page(&page.records, SHARD, NOW_MS);
+    assert_eq!((desk.events.len(), theirs.len()), (SWIPES, SWIPES));
+    let mut reasons = BTreeMap::new();
+    for (index, (key, data)) in theirs.iter().enumerate() {
+        let mine = desk.events.event(index);
+        let text = String::from_utf8_lossy(data);
+        assert_eq!(
+            (mine.key, String::from_utf8_lossy(mine.data)),
+            (key.as_str(), text.clone())
+        );
+        let reason = text
+            .split("\"reason\":\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
+        *reasons
+            .entry(reason.unwrap_or_default().to_owned())
+            .or_insert(0) += 1;
+    }
+    println!("the page's answers: {reasons:?}");
+    let granted: usize = reasons
+        .iter()
+        .filter(|(reason, _)| reason.starts_with("Granted"))
+        .map(|(_, count)| count)
+        .sum();
+    assert!(
+        (80..90).contains(&(granted * 100 / SWIPES)),
+        "{granted} of {SWIPES} are granted"
+    );
+}
+
+fn bench(criterion: &mut Criterion) {
+    let doors = estate::doors();
+    let mut desk = Desk {
+        shard: ShardId::new(SHARD),
+        cache: estate::cache(&doors),
+        recent: Recent::default(),
+        events: Outbox::default(),
+        letters: Outbox::default(),
+    };
+    let mut plain = Plain::new(&doors);
+    let page = Page::new(&doors);
+    assert_alike(&mut desk, &mut plain, &page);
+    let page = RefCell::new(page);
+    let next = || page.borrow_mut().renumber();
+
+    let mut group = criterion.benchmark_group("page");
+    group.throughput(Throughput::Elements(SWIPES as u64));
+    group.bench_function("swiped", |bencher| {
+        bencher.iter_batched(
+            next,
+            |()| desk.page(&page.borrow()),
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("plain", |bencher| {
+        let page_of = |()| plain.page(&page.borrow().records, SHARD, NOW_MS);
+        bencher.iter_batched(next, page_of, BatchSize::PerIteration);
+    });
+    group.finish();
+    drop(plain);
+    parts(criterion, &mut desk, &page);
+}
+
+fn parts(criterion: &mut Criterion, desk: &mut Desk, page: &RefCell<Page>) {
+    let mut group = criterion.benchmark_group("part");
+    group.throughput(Throughput::Elements(SWIPES as u64));
+    let (view, policy) = (desk.cache.view(), Policy::default());
+    let page = page.borrow();
+    group.bench_function("decode", |bencher| {
+        bencher.iter(|| {
+            for user in unpack(black_box(&page.records), None) {
+                let data = user.data.expect("no aggregate");
+                black_box(decode(data).expect("a swipe"));
+            }
+        });
+    });
+    let users = unpack(&page.records, None);
+    let judged = judge_all(&users, &desk.shard, &mut Recent::default(), &view);
+    let swipes: Vec<&Swipe<'_>> = judged
+        .decisions
+        .iter()
+        .map(|decision| &decision.swipe)
+        .collect();
+    group.bench_function("lookup", |bencher| {
+        bencher.iter(|| {
+            for swipe in &swipes {
+                black_box(view.card(black_box(&swipe.card_id)));
+            }
+        });
+    });
+    let cards: Vec<Option<Card>> = swipes
+        .iter()
+        .map(|swipe| view.card(&swipe.card_id))
+        .collect();
+    group.bench_function("decide", |bencher| {
+        bencher.iter(|| {
+            for (swipe, card) in swipes.iter().zip(&cards) {
+                black_box(decide_card(black_box(swipe), *card, &view, &policy, NOW_MS));
+            }
+        });
+    });
+    group.bench_function("encode", |bencher| {
+        bencher.iter(|| encode::outboxes(black_box(&judged), &mut desk.events, &mut desk.letters));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);
