@@ -32,7 +32,7 @@ fn quiet(dice: &mut Rng) -> Course {
 /// Cards change, clocks differ, producers repeat themselves.
 fn busy(dice: &mut Rng) -> Course {
     Course {
-        sent_again: 0,
+        sent_again: 60,
         card_changes: 40,
         clocks_differ: true,
         shard_sync: Duration::from_secs(4),
