@@ -9,7 +9,7 @@
 
 use crate::{
     access::{
-        cache::View,
+        cache::{RUN_MAX, View},
         rulebook::{DeviceTrust, Point, PointId, Rights},
     },
     model::{
@@ -78,18 +78,12 @@ pub fn decide_run(
     now_ms: i64,
     rulings: &mut Vec<Ruling>,
 ) {
-    for run in swipes.chunks(LOOKED_UP_TOGETHER) {
-        let mut cards = [None; LOOKED_UP_TOGETHER];
-        for (card, swipe) in cards.iter_mut().zip(run) {
-            *card = view.card(&swipe.card_id);
-        }
+    for run in swipes.chunks(RUN_MAX) {
+        let cards = view.cards(run.iter().map(|swipe| &*swipe.card_id));
         let ruled = run.iter().zip(cards);
         rulings.extend(ruled.map(|(swipe, card)| decide_card(swipe, card, view, policy, now_ms)));
     }
 }
-
-/// Cards that [`decide_run`] looks up together: 1 KiB of them, on the stack.
-const LOOKED_UP_TOGETHER: usize = 64;
 
 /// Decides one swipe when what `view` knows of its card was looked up already.
 pub fn decide_card(
