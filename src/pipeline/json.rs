@@ -195,37 +195,30 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn string(&mut self) -> Result<Cow<'a, str>, Syntax> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
-        let bytes = self.text.as_bytes();
-        while let Some(&byte) = bytes.get(self.at) {
-            match byte {
-                b'"' => {
-                    let text = &self.text[start..self.at];
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                b'\\' => return self.escaped(start).map(Cow::Owned),
-                0..=0x1f => return self.fail("control character in a string"),
-                _ => self.at += 1,
+        self.at += plain(&self.text.as_bytes()[start..]);
+        match self.peek() {
+            Some(b'"') => {
+                let text = &self.text[start..self.at];
+                self.at += 1;
+                Ok(Cow::Borrowed(text))
             }
+            Some(b'\\') => self.escaped(start).map(Cow::Owned),
+            Some(_) => self.fail("control character in a string"),
+            None => self.fail("string without an end"),
         }
-        self.fail("string without an end")
     }
 
     /// The rest of a string from its first backslash on; `start` is where its text began.
     fn escaped(&mut self, start: usize) -> Result<String, Syntax> {
         let mut out = String::from(&self.text[start..self.at]);
         loop {
-            let plain = self.at;
-            while self
-                .peek()
-                .is_some_and(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-            {
-                self.at += 1;
-            }
-            out.push_str(&self.text[plain..self.at]);
+            let start = self.at;
+            self.at += plain(&self.text.as_bytes()[start..]);
+            out.push_str(&self.text[start..self.at]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -279,6 +272,28 @@ impl<'a> Reader<'a> {
         }
         Ok(code)
     }
+}
+
+/// How many bytes at the beginning stand for themselves in a string: up to a quote, a backslash or a control character.
+/// Eight at a time; of the marks in a word only the lowest is exact, and only that is used.
+#[inline]
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let below = |value: u64, bound: u64| value.wrapping_sub(ONES * bound) & !value;
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let marks = (below(word, 0x20) | quote | backslash) & HIGHS;
+        if marks != 0 {
+            return index * 8 + marks.trailing_zeros() as usize / 8;
+        }
+    }
+    let stands = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
+    let ends = rest.iter().position(|byte| !stands(byte));
+    words.len() * 8 + ends.unwrap_or(rest.len())
 }
 
 #[cfg(test)]
