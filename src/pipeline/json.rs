@@ -63,8 +63,10 @@ impl<'a> Reader<'a> {
                 self.space();
                 self.expect(b':', "expected ':'")?;
                 self.space();
-                let value = self.value(0)?;
-                field(key, value)?;
+                match self.plain_string() {
+                    Some(text) => field(key, Value::Text(Cow::Borrowed(text)))?,
+                    None => field(key, self.value(0)?)?,
+                }
                 self.space();
                 match self.peek() {
                     Some(b',') => self.at += 1,
@@ -89,16 +91,19 @@ impl<'a> Reader<'a> {
         Err(Syntax { what, at: self.at })
     }
 
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline(always)]
     fn space(&mut self) {
         while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
+    #[inline(always)]
     fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Syntax> {
         if self.peek() == Some(byte) {
             self.at += 1;
@@ -122,6 +127,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(always)]
     fn word(&mut self, word: &'static str, value: Value<'a>) -> Result<Value<'a>, Syntax> {
         if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
@@ -131,6 +137,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[cold]
     fn skip_members(&mut self, close: u8, depth: u32, keyed: bool) -> Result<Value<'a>, Syntax> {
         self.at += 1;
         self.space();
@@ -159,6 +166,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(always)]
     fn number(&mut self) -> Result<&'a str, Syntax> {
         let start = self.at;
         if self.peek() == Some(b'-') {
@@ -183,6 +191,7 @@ impl<'a> Reader<'a> {
         Ok(&self.text[start..self.at])
     }
 
+    #[inline(always)]
     fn digits(&mut self) -> Result<(), Syntax> {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.peek() {
@@ -195,17 +204,36 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Result<Cow<'a, str>, Syntax> {
+        match self.plain_string() {
+            Some(text) => Ok(Cow::Borrowed(text)),
+            None => self.odd_string(),
+        }
+    }
+
+    /// A string without an escape; the reader does not move when that is not what comes.
+    #[inline(always)]
+    fn plain_string(&mut self) -> Option<&'a str> {
+        let start = self.at + 1;
+        let bytes = self.text.as_bytes();
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        let end = start + plain(&bytes[start..]);
+        if bytes.get(end) != Some(&b'"') {
+            return None;
+        }
+        self.at = end + 1;
+        self.text.get(start..end)
+    }
+
+    #[cold]
+    fn odd_string(&mut self) -> Result<Cow<'a, str>, Syntax> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
         self.at += plain(&self.text.as_bytes()[start..]);
         match self.peek() {
-            Some(b'"') => {
-                let text = &self.text[start..self.at];
-                self.at += 1;
-                Ok(Cow::Borrowed(text))
-            }
             Some(b'\\') => self.escaped(start).map(Cow::Owned),
             Some(_) => self.fail("control character in a string"),
             None => self.fail("string without an end"),
@@ -213,6 +241,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The rest of a string from its first backslash on; `start` is where its text began.
+    #[cold]
     fn escaped(&mut self, start: usize) -> Result<String, Syntax> {
         let mut out = String::from(&self.text[start..self.at]);
         loop {
