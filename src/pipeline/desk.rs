@@ -22,7 +22,7 @@ use crate::{
     pipeline::{
         batch::Outbox,
         consumer::{Progress, Shared},
-        decide::{Policy, decide},
+        decide::{Policy, decide_run},
         encode,
         fence::Fence,
         judge::{Judged, UserRecord, judge, unpack},
@@ -202,7 +202,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
             &mut self.recent,
             now_ms,
             policy.actuate_within_ms,
-            |swipe| decide(swipe, &view, &policy, now_ms),
+            |swipes, rulings| decide_run(swipes, &view, &policy, now_ms, rulings),
         )
     }
 
