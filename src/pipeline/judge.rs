@@ -88,7 +88,7 @@ pub fn unpack<'a>(records: &'a [Record], after: Option<&Position>) -> Vec<UserRe
         if done.is_some_and(|after| after.sequence > record.sequence) {
             continue;
         }
-        let skip = done.map_or(0, |after| after.sub + 1);
+        let skip = done.map_or(0, |after| after.sub.saturating_add(1));
         opened.clear();
         match aggregate::open(&record.data, &mut opened) {
             Ok(()) => unpacked.extend((0..).zip(&opened).filter(|(sub, _)| *sub >= skip).map(
