@@ -39,9 +39,11 @@ fn bench(criterion: &mut Criterion) {
         &mut Recent::default(),
         NOW_MS,
         2_000,
-        |_| Ruling {
-            verdict: Verdict::of(Reason::Granted),
-            direction: None,
+        |swipes, rulings| {
+            rulings.extend(swipes.iter().map(|_| Ruling {
+                verdict: Verdict::of(Reason::Granted),
+                direction: None,
+            }));
         },
     );
     let (mut events, mut letters) = (Outbox::default(), Outbox::default());

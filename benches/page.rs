@@ -13,7 +13,7 @@ use swiped::{
     model::{card::Card, position::ShardId, swipe::Swipe},
     pipeline::{
         batch::Outbox,
-        decide::{Policy, decide, decide_card},
+        decide::{Policy, decide_card, decide_run},
         decode::decode,
         encode,
         judge::{Judged, judge, unpack},
@@ -60,7 +60,7 @@ fn judge_all<'a>(
         recent,
         NOW_MS,
         policy.actuate_within_ms,
-        |swipe| decide(swipe, view, &policy, NOW_MS),
+        |swipes, rulings| decide_run(swipes, view, &policy, NOW_MS, rulings),
     )
 }
 

@@ -21,6 +21,7 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
+pub use super::cards::RUN_MAX;
 pub use super::take::{Applied, MalformedItem};
 use super::{
     cards::{CardKey, Cards, Fate},
@@ -220,6 +221,11 @@ impl View {
     /// The card of that id.
     pub fn card(&self, id: &str) -> Option<Card> {
         self.state.cards.get(id)
+    }
+
+    /// The cards of `ids`, at most [`RUN_MAX`] of them, in order; faster than one by one.
+    pub fn cards<'a>(&self, ids: impl Iterator<Item = &'a str> + Clone) -> [Option<Card>; RUN_MAX] {
+        self.state.cards.get_run(ids)
     }
 
     /// The profiles that are assigned to a card of this view.

@@ -137,6 +137,8 @@ where
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // In this order and not at random, so that one seed of the simulation gives one history.
+                biased;
                 Some(event) = self.calls.next(), if !self.calls.is_empty() => self.came_back(event),
                 Some(ended) = self.consumers.join_next_with_id(), if !self.consumers.is_empty() => {
                     self.consumer_ended(ended);

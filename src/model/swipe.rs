@@ -66,5 +66,17 @@ pub fn is_id(text: &[u8]) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len())
         && text
             .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
+            .fold(true, |all, byte| all & ID_ALPHABET[usize::from(*byte)])
 }
+
+/// Of every byte, whether an id may hold it.
+const ID_ALPHABET: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        allowed[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+        byte += 1;
+    }
+    allowed
+};

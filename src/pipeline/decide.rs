@@ -9,7 +9,7 @@
 
 use crate::{
     access::{
-        cache::View,
+        cache::{RUN_MAX, View},
         rulebook::{DeviceTrust, Point, PointId, Rights},
     },
     model::{
@@ -67,6 +67,22 @@ pub struct Ruling {
 /// Decides one swipe by what `view` knows. `now_ms` is the decision's time, Unix epoch milliseconds.
 pub fn decide(swipe: &Swipe<'_>, view: &View, policy: &Policy, now_ms: i64) -> Ruling {
     decide_card(swipe, view.card(&swipe.card_id), view, policy, now_ms)
+}
+
+/// Appends the rulings on `swipes`, in order. All their cards are looked up before the first rule is asked, so that
+/// the look-ups, each of which goes to memory, wait together instead of one after another.
+pub fn decide_run(
+    swipes: &[Swipe<'_>],
+    view: &View,
+    policy: &Policy,
+    now_ms: i64,
+    rulings: &mut Vec<Ruling>,
+) {
+    for run in swipes.chunks(RUN_MAX) {
+        let cards = view.cards(run.iter().map(|swipe| &*swipe.card_id));
+        let ruled = run.iter().zip(cards);
+        rulings.extend(ruled.map(|(swipe, card)| decide_card(swipe, card, view, policy, now_ms)));
+    }
 }
 
 /// Decides one swipe when what `view` knows of its card was looked up already.

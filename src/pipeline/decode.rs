@@ -83,6 +83,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    #[inline(always)]
     fn take(&mut self, key: Cow<'a, str>, value: Value<'a>) -> Result<(), Syntax> {
         match key.as_ref() {
             "v" => self.field(0, "v", |fields| {
@@ -119,6 +120,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[inline(always)]
     fn field(
         &mut self,
         bit: u16,

@@ -3,11 +3,8 @@
 //! A page is handled in parts of at most [`PART_MAX`] swipes, so that a page of aggregates is bounded too; each part is stored
 //! completely before its last position is reported.
 //!
-//! After a take-over the records between the stored checkpoint and the point that the previous owner had reached come again.
-//! Until that *replay window* is certainly behind, every part is looked up in the decision table first and what is
-//! found there stands. The window ends with the first page read at the tip (what comes later is newer than this
-//! consumer), or after [`PART_MAX`] swipes in a row of which none was stored: the previous owner stored part after part,
-//! so a longer run of unknown ones cannot lie before its last.
+//! After a take-over records come again that were decided before: while the replay window is open ([`Replay`]), every
+//! part is looked up in the decision table first, and what is found there stands.
 
 use std::sync::Arc;
 
@@ -25,11 +22,12 @@ use crate::{
     pipeline::{
         batch::Outbox,
         consumer::{Progress, Shared},
-        decide::{Policy, decide},
+        decide::{Policy, decide_run},
         encode,
         fence::Fence,
         judge::{Judged, UserRecord, judge, unpack},
         recent::Recent,
+        replay::{Replay, UNKNOWN_RUN},
         writer::{Fenced, Writer},
     },
     ports::{Clock, DecisionTable, EventStream},
@@ -37,6 +35,9 @@ use crate::{
 
 /// Swipes of one part: as many as a page of plain records can hold, so that only aggregates are ever cut.
 pub const PART_MAX: usize = 10_000;
+
+// What the previous owner stored last is one part at most.
+const _: () = assert!(PART_MAX <= UNKNOWN_RUN);
 
 /// Where the pages of one shard are worked.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub struct Desk<E, T> {
     progress: watch::Sender<Progress>,
     recent: Recent,
     replay: Replay,
+    /// Where the replay window's time begins.
+    began: Instant,
     done: Option<Position>,
     /// The events and dead letters of a part; the memory is kept from part to part.
     events: Outbox,
@@ -58,13 +61,6 @@ pub struct Desk<E, T> {
     shard_metrics: ShardMetrics,
     page_metrics: PageMetrics,
     decision_metrics: DecisionMetrics,
-}
-
-/// The replay window: whether decisions may already be stored.
-#[derive(Debug)]
-struct Replay {
-    open: bool,
-    unknown_in_a_row: usize,
 }
 
 /// Where a shard stops rather than lose a record.
@@ -105,10 +101,8 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         let sinks = &shared.sinks;
         Self {
             skip_rejects: sinks.rejects.is_none().then_some(sinks.skip_rejects),
-            replay: Replay {
-                open: sinks.table.is_some(),
-                unknown_in_a_row: 0,
-            },
+            replay: Replay::new(sinks.table.is_some()),
+            began: Instant::now(),
             writer: Writer::new(sinks.clone(), shared.limits.write, fence),
             shard_metrics: ShardMetrics::new(&shard),
             page_metrics: PageMetrics::new(),
@@ -152,8 +146,13 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         if users.is_empty() {
             self.report(page.behind_latest_ms);
         }
-        if self.replay.open && page.behind_latest_ms == 0 {
-            self.close_replay("reached the tip");
+        let since = arrived.saturating_duration_since(self.began).as_millis();
+        let published_ms = i64::try_from(since).unwrap_or(i64::MAX) - page.behind_latest_ms;
+        if self
+            .replay
+            .handled(published_ms, page.behind_latest_ms == 0)
+        {
+            info!(shard = %self.shard, "replay window closed");
         }
         Ok(())
     }
@@ -177,7 +176,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
             Some(false) => halt(part, &mut judged),
             _ => None,
         };
-        if self.replay.open {
+        if self.replay.is_open() {
             self.keep_stored(&mut judged).await?;
         }
         self.encode(&judged);
@@ -203,7 +202,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
             &mut self.recent,
             now_ms,
             policy.actuate_within_ms,
-            |swipe| decide(swipe, &view, &policy, now_ms),
+            |swipes, rulings| decide_run(swipes, &view, &policy, now_ms, rulings),
         )
     }
 
@@ -219,19 +218,9 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
             self.recent.remember(&decision.swipe, *answer);
         }
         self.page_metrics.recovered(stored.len() as u64);
-        match stored.last() {
-            Some((last, _)) => self.replay.unknown_in_a_row = judged.decisions.len() - 1 - last,
-            None => self.replay.unknown_in_a_row += judged.decisions.len(),
-        }
-        if self.replay.unknown_in_a_row >= PART_MAX {
-            self.close_replay("passed the previous owner's last part");
-        }
+        let last = stored.last().map(|(last, _)| *last);
+        self.replay.looked_up(judged.decisions.len(), last);
         Ok(())
-    }
-
-    fn close_replay(&mut self, why: &'static str) {
-        info!(shard = %self.shard, why, "replay window closed");
-        self.replay.open = false;
     }
 
     fn encode(&mut self, judged: &Judged<'_>) {

@@ -63,8 +63,10 @@ impl<'a> Reader<'a> {
                 self.space();
                 self.expect(b':', "expected ':'")?;
                 self.space();
-                let value = self.value(0)?;
-                field(key, value)?;
+                match self.plain_string() {
+                    Some(text) => field(key, Value::Text(Cow::Borrowed(text)))?,
+                    None => field(key, self.value(0)?)?,
+                }
                 self.space();
                 match self.peek() {
                     Some(b',') => self.at += 1,
@@ -89,16 +91,19 @@ impl<'a> Reader<'a> {
         Err(Syntax { what, at: self.at })
     }
 
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline(always)]
     fn space(&mut self) {
         while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
+    #[inline(always)]
     fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Syntax> {
         if self.peek() == Some(byte) {
             self.at += 1;
@@ -122,6 +127,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(always)]
     fn word(&mut self, word: &'static str, value: Value<'a>) -> Result<Value<'a>, Syntax> {
         if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
@@ -131,6 +137,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[cold]
     fn skip_members(&mut self, close: u8, depth: u32, keyed: bool) -> Result<Value<'a>, Syntax> {
         self.at += 1;
         self.space();
@@ -159,6 +166,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(always)]
     fn number(&mut self) -> Result<&'a str, Syntax> {
         let start = self.at;
         if self.peek() == Some(b'-') {
@@ -183,6 +191,7 @@ impl<'a> Reader<'a> {
         Ok(&self.text[start..self.at])
     }
 
+    #[inline(always)]
     fn digits(&mut self) -> Result<(), Syntax> {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.peek() {
@@ -195,37 +204,50 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(always)]
     fn string(&mut self) -> Result<Cow<'a, str>, Syntax> {
+        match self.plain_string() {
+            Some(text) => Ok(Cow::Borrowed(text)),
+            None => self.odd_string(),
+        }
+    }
+
+    /// A string without an escape; the reader does not move when that is not what comes.
+    #[inline(always)]
+    fn plain_string(&mut self) -> Option<&'a str> {
+        let start = self.at + 1;
+        let bytes = self.text.as_bytes();
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        let end = start + plain(&bytes[start..]);
+        if bytes.get(end) != Some(&b'"') {
+            return None;
+        }
+        self.at = end + 1;
+        self.text.get(start..end)
+    }
+
+    #[cold]
+    fn odd_string(&mut self) -> Result<Cow<'a, str>, Syntax> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
-        let bytes = self.text.as_bytes();
-        while let Some(&byte) = bytes.get(self.at) {
-            match byte {
-                b'"' => {
-                    let text = &self.text[start..self.at];
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                b'\\' => return self.escaped(start).map(Cow::Owned),
-                0..=0x1f => return self.fail("control character in a string"),
-                _ => self.at += 1,
-            }
+        self.at += plain(&self.text.as_bytes()[start..]);
+        match self.peek() {
+            Some(b'\\') => self.escaped(start).map(Cow::Owned),
+            Some(_) => self.fail("control character in a string"),
+            None => self.fail("string without an end"),
         }
-        self.fail("string without an end")
     }
 
     /// The rest of a string from its first backslash on; `start` is where its text began.
+    #[cold]
     fn escaped(&mut self, start: usize) -> Result<String, Syntax> {
         let mut out = String::from(&self.text[start..self.at]);
         loop {
-            let plain = self.at;
-            while self
-                .peek()
-                .is_some_and(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-            {
-                self.at += 1;
-            }
-            out.push_str(&self.text[plain..self.at]);
+            let start = self.at;
+            self.at += plain(&self.text.as_bytes()[start..]);
+            out.push_str(&self.text[start..self.at]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -279,6 +301,28 @@ impl<'a> Reader<'a> {
         }
         Ok(code)
     }
+}
+
+/// How many bytes at the beginning stand for themselves in a string: up to a quote, a backslash or a control character.
+/// Eight at a time; of the marks in a word only the lowest is exact, and only that is used.
+#[inline]
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let below = |value: u64, bound: u64| value.wrapping_sub(ONES * bound) & !value;
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let marks = (below(word, 0x20) | quote | backslash) & HIGHS;
+        if marks != 0 {
+            return index * 8 + marks.trailing_zeros() as usize / 8;
+        }
+    }
+    let stands = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
+    let ends = rest.iter().position(|byte| !stands(byte));
+    words.len() * 8 + ends.unwrap_or(rest.len())
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use crate::{
     model::{
         decision::{Answer, Decision, Source},
         position::{Position, Record, ShardId},
-        reject::RejectKind,
         swipe::Swipe,
     },
     pipeline::{
@@ -29,12 +28,32 @@ pub struct UserRecord<'a> {
     pub data: Result<&'a [u8], Reject>,
 }
 
-impl UserRecord<'_> {
+impl<'a> UserRecord<'a> {
     /// Where it stands.
     pub fn position(&self) -> Position {
         Position {
             sequence: self.record.sequence.clone(),
             sub: self.sub,
+        }
+    }
+
+    fn swipe(&self) -> Result<Swipe<'a>, Reject> {
+        match &self.data {
+            Ok(data) => decode(data),
+            Err(reject) => Err(reject.clone()),
+        }
+    }
+
+    /// Of an aggregate that cannot be opened, all of it is kept.
+    fn rejected(&self, reject: Reject, source: Source<'a>) -> Rejected<'a> {
+        let data = match &self.data {
+            Ok(data) => data,
+            Err(_) => &self.record.data[..],
+        };
+        Rejected {
+            reject,
+            source,
+            data,
         }
     }
 }
@@ -69,7 +88,7 @@ pub fn unpack<'a>(records: &'a [Record], after: Option<&Position>) -> Vec<UserRe
         if done.is_some_and(|after| after.sequence > record.sequence) {
             continue;
         }
-        let skip = done.map_or(0, |after| after.sub + 1);
+        let skip = done.map_or(0, |after| after.sub.saturating_add(1));
         opened.clear();
         match aggregate::open(&record.data, &mut opened) {
             Ok(()) => unpacked.extend((0..).zip(&opened).filter(|(sub, _)| *sub >= skip).map(
@@ -90,59 +109,57 @@ pub fn unpack<'a>(records: &'a [Record], after: Option<&Position>) -> Vec<UserRe
     unpacked
 }
 
-/// Judges `users`, which are of `shard`, at `now_ms`. `rule` is asked once a swipe that has no answer yet.
+/// Swipes that are ruled on together: few enough to stay in the processor's nearest cache between the passes, enough for
+/// the look-ups of one run to wait for memory together.
+const RUN: usize = 64;
+
+/// Judges `users`, which are of `shard`, at `now_ms`. `rule` is asked about runs of swipes, in order, and appends one ruling
+/// each; of a swipe that has an answer already the ruling is not used.
 pub fn judge<'a>(
     users: &[UserRecord<'a>],
     shard: &'a ShardId,
     recent: &mut Recent,
     now_ms: i64,
     actuate_within_ms: i64,
-    mut rule: impl FnMut(&Swipe<'a>) -> Ruling,
+    mut rule: impl FnMut(&[Swipe<'a>], &mut Vec<Ruling>),
 ) -> Judged<'a> {
     let mut judged = Judged {
         decisions: Vec::with_capacity(users.len()),
         rejects: Vec::new(),
     };
-    for user in users {
-        let source = Source {
-            shard: shard.as_str(),
-            sequence: user.record.sequence.as_str(),
-            sub: user.sub,
-        };
-        let swipe = match &user.data {
-            Ok(data) => decode(data),
-            Err(reject) => Err(reject.clone()),
-        };
-        match swipe {
-            Ok(swipe) => {
-                let Ruling { verdict, direction } = rule(&swipe);
-                let (answer, repeat) = recent.answer(&swipe, || Answer {
-                    verdict,
-                    decided_at_ms: now_ms,
-                });
-                judged.decisions.push(Decision {
-                    direction: swipe.direction.or(direction),
-                    actuate: !repeat
-                        && now_ms.saturating_sub(swipe.swiped_at_ms) <= actuate_within_ms,
-                    swipe,
-                    answer,
-                    repeat,
-                    source,
-                });
+    let mut sources = Vec::with_capacity(RUN);
+    let mut swipes = Vec::with_capacity(RUN);
+    let mut rulings = Vec::with_capacity(RUN);
+    for run in users.chunks(RUN) {
+        for user in run {
+            let source = Source {
+                shard: shard.as_str(),
+                sequence: user.record.sequence.as_str(),
+                sub: user.sub,
+            };
+            match user.swipe() {
+                Ok(swipe) => {
+                    swipes.push(swipe);
+                    sources.push(source);
+                }
+                Err(reject) => judged.rejects.push(user.rejected(reject, source)),
             }
-            Err(reject) => {
-                let whole = reject.kind == RejectKind::BadAggregate;
-                let data = if whole {
-                    &user.record.data
-                } else {
-                    user.data.as_ref().map_or(&[][..], |data| data)
-                };
-                judged.rejects.push(Rejected {
-                    reject,
-                    source,
-                    data,
-                });
-            }
+        }
+        rule(&swipes, &mut rulings);
+        let ruled = sources.drain(..).zip(rulings.drain(..));
+        for (swipe, (source, Ruling { verdict, direction })) in swipes.drain(..).zip(ruled) {
+            let (answer, repeat) = recent.answer(&swipe, || Answer {
+                verdict,
+                decided_at_ms: now_ms,
+            });
+            judged.decisions.push(Decision {
+                direction: swipe.direction.or(direction),
+                actuate: !repeat && now_ms.saturating_sub(swipe.swiped_at_ms) <= actuate_within_ms,
+                swipe,
+                answer,
+                repeat,
+                source,
+            });
         }
     }
     judged
@@ -154,6 +171,7 @@ mod tests {
     use crate::model::{
         decision::{Reason, Verdict},
         position::SequenceNumber,
+        reject::RejectKind,
         swipe::Direction,
     };
     use md5::{Digest, Md5};
@@ -198,6 +216,18 @@ mod tests {
         ]
     }
 
+    fn one_by_one(
+        mut reason: impl FnMut() -> Reason,
+        direction: Option<Direction>,
+    ) -> impl FnMut(&[Swipe<'_>], &mut Vec<Ruling>) {
+        move |swipes, rulings| {
+            rulings.extend(swipes.iter().map(|_| Ruling {
+                verdict: Verdict::of(reason()),
+                direction,
+            }));
+        }
+    }
+
     #[expect(clippy::type_complexity, reason = "rows of two small tables")]
     fn judged(after: Option<(u64, u64)>) -> (Vec<(u64, u64)>, Vec<(String, u64, RejectKind)>) {
         let (records, shard) = (page(), ShardId::new("shard"));
@@ -206,10 +236,8 @@ mod tests {
             sub,
         });
         let users = unpack(&records, after.as_ref());
-        let judged = judge(&users, &shard, &mut Recent::default(), NOW, 2, |_| Ruling {
-            verdict: Verdict::of(Reason::Granted),
-            direction: None,
-        });
+        let rule = one_by_one(|| Reason::Granted, None);
+        let judged = judge(&users, &shard, &mut Recent::default(), NOW, 2, rule);
         (
             judged
                 .decisions
@@ -271,10 +299,11 @@ mod tests {
         ];
         let (users, shard) = (unpack(&records, None), ShardId::new("shard"));
         let mut reasons = [Reason::Granted, Reason::Granted, Reason::CredentialRevoked].into_iter();
-        let judged = judge(&users, &shard, &mut Recent::default(), NOW, 2, |_| Ruling {
-            verdict: Verdict::of(reasons.next().expect("three swipes")),
-            direction: Some(Direction::In),
-        });
+        let rule = one_by_one(
+            || reasons.next().expect("three swipes"),
+            Some(Direction::In),
+        );
+        let judged = judge(&users, &shard, &mut Recent::default(), NOW, 2, rule);
         let seen: Vec<_> = judged
             .decisions
             .iter()

@@ -20,4 +20,5 @@ mod json;
 pub mod judge;
 pub mod reader;
 pub mod recent;
+pub mod replay;
 pub mod writer;

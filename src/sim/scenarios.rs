@@ -32,7 +32,7 @@ fn quiet(dice: &mut Rng) -> Course {
 /// Cards change, clocks differ, producers repeat themselves.
 fn busy(dice: &mut Rng) -> Course {
     Course {
-        sent_again: 0,
+        sent_again: 60,
         card_changes: 40,
         clocks_differ: true,
         shard_sync: Duration::from_secs(4),
@@ -222,4 +222,74 @@ fn one_seed_gives_one_history() {
         assert_eq!(differ, None, "seed {seed}");
         assert_eq!(one, other, "seed {seed}");
     }
+}
+
+/// A worker that reads a shard is gone, then the shard is split or merged: its children wait for a parent that nobody
+/// reads for seconds.
+fn orphaned_parents(dice: &mut Rng, act: fn(usize) -> Act) -> Course {
+    let mut course = busy(dice);
+    course.shard_sync = Duration::from_secs(1);
+    let at = dice.u64(4_000..8_000);
+    course.acts.push((at, Act::Crash(dice.u32(0..2))));
+    for nth in 0..2 {
+        course.acts.push((at + 100, act(nth)));
+    }
+    course
+}
+
+/// Runs `of` with and without `lie`: the checker has to say that `invariant` is broken with it within a few seeds, and
+/// nothing without it.
+#[track_caller]
+fn caught(lie: Lie, invariant: &str, of: impl Fn(&mut Rng) -> Course) {
+    let mut broken = 0;
+    for seed in 0..8 {
+        let honest = of(&mut Rng::with_seed(seed));
+        assert_eq!(
+            run_seed(&honest, seed).1,
+            [""; 0],
+            "nothing is planted in seed {seed}"
+        );
+        let planted = Course {
+            lie: Some(lie),
+            ..honest
+        };
+        let problems = run_seed(&planted, seed).1;
+        let said = format!("invariant {invariant}:");
+        broken += usize::from(problems.iter().any(|problem| problem.contains(&said)));
+    }
+    assert!(broken >= 2, "{lie:?} was caught in {broken} of 8 seeds");
+}
+
+#[test]
+fn a_fence_that_never_closes_is_caught() {
+    caught(Lie::FenceNeverCloses, "3", |dice| {
+        let mut course = busy(dice);
+        let at = dice.u64(4_000..6_000);
+        course.acts.push((at, Act::CutOff(dice.u32(0..2), 6_000)));
+        course
+    });
+}
+
+#[test]
+fn a_checkpoint_before_the_write_is_caught() {
+    caught(Lie::WritesConfirmedEarly, "1", busy);
+}
+
+#[test]
+fn a_child_that_starts_early_is_caught() {
+    caught(Lie::NoParents, "4", |dice| {
+        orphaned_parents(dice, Act::Split)
+    });
+}
+
+#[test]
+fn a_forgotten_second_parent_is_caught() {
+    caught(Lie::OneParent, "4", |dice| {
+        orphaned_parents(dice, Act::Merge)
+    });
+}
+
+#[test]
+fn taking_from_the_slow_as_from_the_dead_is_caught() {
+    caught(Lie::OldHeartbeats, "3", busy);
 }
