@@ -158,7 +158,7 @@ impl LeaseTable for DynamoLeases {
     }
 
     async fn write(&self, write: &LeaseWrite) -> Result<Written, Fault> {
-        let change = Change::of(write, &[]);
+        let change = Change::of(write);
         let call = self
             .client
             .update_item()
@@ -185,7 +185,7 @@ impl LeaseTable for DynamoLeases {
         // A child's row may exist: both parents of a merge name it. It is then left as it is.
         let mut missing: Vec<&LeaseRow> = children.iter().collect();
         loop {
-            let mut actions = vec![self.update(Change::of(write, children))?];
+            let mut actions = vec![self.update(Change::of(write))?];
             for child in &missing {
                 actions.push(self.put(child)?);
             }

@@ -56,6 +56,8 @@ pub struct LeaseWrite {
     pub owner: Option<WorkerId>,
     /// How far the shard is done after, when that changes.
     pub checkpoint: Option<Checkpoint>,
+    /// The shards that continue it, kept on its row; none unless it ends.
+    pub children: Vec<ShardId>,
 }
 
 impl LeaseWrite {
@@ -118,6 +120,7 @@ mod tests {
             counter_was: 4,
             owner: me.clone(),
             checkpoint: None,
+            children: Vec::new(),
         };
         let left = LeaseRow {
             shard: ShardId::new("s"),

@@ -2,13 +2,14 @@
 
 use loadgen::standin::kinesis::Fault;
 
-use crate::fixture::{Settings, World, until};
+use crate::fixture::{FAILOVER_MS, Settings, World, until};
 
 /// Longer than any scene: a crash throws away everything since the start, and all of it is read again.
 const NO_CHECKPOINT: u64 = 600_000;
 
 fn settings() -> Settings {
     Settings {
+        failover_ms: FAILOVER_MS,
         checkpoint_ms: NO_CHECKPOINT,
         ..Settings::default()
     }
@@ -23,10 +24,10 @@ async fn one_of_two_workers_is_killed_and_every_swipe_keeps_its_one_answer() {
         .wait_for_owners(&[("victim", 2), ("survivor", 2)])
         .await;
 
-    let traffic = world.traffic(&world.cards(), 20);
+    let traffic = world.traffic(&world.cards(), 10);
     let mut decisions = world.decisions().await;
     decisions
-        .wait("both workers decide", |events| events.len() > 300)
+        .wait("both workers decide", |events| events.len() > 200)
         .await;
     victim.kill();
     for card in world.cards() {
@@ -53,10 +54,10 @@ async fn one_of_two_workers_is_killed_and_every_swipe_keeps_its_one_answer() {
 async fn the_only_worker_is_killed_and_the_next_one_repeats_what_was_answered() {
     let world = World::new(2, 20).await;
     let mut victim = world.start_ready("victim", &settings()).await;
-    let traffic = world.traffic(&world.cards(), 10);
+    let traffic = world.traffic(&world.cards(), 5);
     let mut decisions = world.decisions().await;
     decisions
-        .wait("the worker decides", |events| events.len() > 200)
+        .wait("the worker decides", |events| events.len() > 100)
         .await;
     victim.kill();
     for card in world.cards() {

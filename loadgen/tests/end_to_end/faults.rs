@@ -2,7 +2,7 @@
 
 use loadgen::standin::kinesis::Fault;
 
-use crate::fixture::{Settings, World};
+use crate::fixture::{Settings, World, until};
 
 /// What goes wrong with the call of that number, counted for each operation.
 fn trouble(operation: &str, call: u64) -> Option<Fault> {
@@ -48,11 +48,11 @@ async fn through_failed_entries_throttles_lost_replies_and_expired_iterators_not
     let mut two = world.start("two", &settings);
     one.ready().await;
     two.ready().await;
-    let traffic = world.traffic(&world.cards(), 15);
+    let traffic = world.traffic(&world.cards(), 10);
     let decided = async || {
         one.metric("swiped_decisions_total").await + two.metric("swiped_decisions_total").await
     };
-    crate::fixture::until("swipes are decided in spite of it", async || {
+    until("swipes are decided in spite of it", async || {
         decided().await > 300.0
     })
     .await;
@@ -60,7 +60,7 @@ async fn through_failed_entries_throttles_lost_replies_and_expired_iterators_not
         world.set_card(card, "revoked").await;
     }
     let enough = decided().await + 300.0;
-    crate::fixture::until("more swipes are decided", async || decided().await > enough).await;
+    until("more swipes are decided", async || decided().await > enough).await;
     let sent = traffic.stop().await;
     world.standins.faults.clear();
 

@@ -22,7 +22,7 @@ async fn a_split_and_a_merge_under_traffic_lose_nothing_and_keep_each_cards_orde
     let mut one = world.start("one", &settings);
     let mut two = world.start_ready("two", &settings).await;
     world.wait_for_owners(&[("one", 1), ("two", 1)]).await;
-    let traffic = world.traffic(&world.cards(), 15);
+    let traffic = world.traffic(&world.cards(), 10);
     let mut decisions = world.decisions().await;
     let from = |shard: &'static str| {
         move |events: &[crate::fixture::Event]| {

@@ -142,8 +142,8 @@ pub struct Change {
 }
 
 impl Change {
-    /// Spells `write`; `children` are recorded on the row of a shard that ended.
-    pub fn of(write: &LeaseWrite, children: &[LeaseRow]) -> Self {
+    /// Spells `write`.
+    pub fn of(write: &LeaseWrite) -> Self {
         let mut set = vec!["leaseCounter = :next".to_owned()];
         let mut remove = vec!["checkpointOwner"];
         let mut values = Item::from([
@@ -171,12 +171,9 @@ impl Change {
                 "pendingCheckpointState",
             ]);
         }
-        if !children.is_empty() {
+        if !write.children.is_empty() {
             set.push("childShardIds = :children".to_owned());
-            values.insert(
-                ":children".to_owned(),
-                names(children.iter().map(|row| &row.shard)),
-            );
+            values.insert(":children".to_owned(), names(&write.children));
         }
         let mut update = format!("SET {} REMOVE {}", set.join(", "), remove.join(", "));
         if write.checkpoint.is_none() && switched > 0 {
@@ -311,8 +308,9 @@ mod tests {
                 counter_was: 4,
                 owner: owner.clone(),
                 checkpoint,
+                children: Vec::new(),
             };
-            Change::of(&write, &[])
+            Change::of(&write)
         };
         let take = write(&None, &a, None);
         assert_eq!(

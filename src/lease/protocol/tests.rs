@@ -49,6 +49,7 @@ fn write(
         counter_was: was.1,
         owner: owner.map(worker),
         checkpoint: done,
+        children: Vec::new(),
     };
     Action::Write(write, Vec::new())
 }
@@ -356,10 +357,11 @@ fn the_child_of_a_merge_gets_a_row_only_when_both_its_parents_have_one() {
         let ended = Finish::ShardEnd(vec![child]);
         let asked = told.tell(Input::Finished(shard("a"), 1, ended));
         let children = asked.iter().find_map(|action| match action {
-            Action::Write(_, children) => Some(children.len()),
+            Action::Write(end, children) => Some((end.children.clone(), children.len())),
             _ => None,
         });
-        assert_eq!(children, Some(made));
+        let named = vec![shard("m")];
+        assert_eq!(children, Some((named, made)), "its parent names it always");
     }
 }
 

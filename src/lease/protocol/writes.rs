@@ -81,6 +81,7 @@ impl Protocol {
             counter_was: row.counter,
             owner,
             checkpoint: unsaved(held, row),
+            children: Vec::new(),
         };
         held.saved_at = now;
         held.writing = Some((write.clone(), Vec::new()));
@@ -100,6 +101,7 @@ impl Protocol {
             let mut parents = child.parents.iter();
             parents.all(|parent| self.view.lease(parent).is_some())
         };
+        let names = children.iter().map(|child| child.id.clone()).collect();
         let children: Vec<_> = children.iter().filter(complete).map(child_row).collect();
         let write = LeaseWrite {
             shard: shard.clone(),
@@ -107,6 +109,7 @@ impl Protocol {
             counter_was: row.counter,
             owner: None,
             checkpoint: Some(Checkpoint::ShardEnd),
+            children: names,
         };
         held.saved_at = now;
         held.writing = Some((write.clone(), children.clone()));
