@@ -61,7 +61,7 @@ fn judge_all<'a>(
         recent,
         NOW_MS,
         policy.actuate_within_ms,
-        |swipes, rulings| decide_run(swipes, view, &policy, NOW_MS, rulings),
+        |decisions, rulings| decide_run(decisions, view, &policy, NOW_MS, rulings),
     )
 }
 
