@@ -113,6 +113,10 @@ pub struct Protocol {
     held: BTreeMap<ShardId, Held>,
     targets: BTreeMap<ShardId, WorkerId>,
     heartbeat_sent: Option<Duration>,
+    /// When the read was sent that the rows are from.
+    rows_asked: Duration,
+    /// Rows read before this are not acted on.
+    rows_from: Duration,
     draining: bool,
     runs: u64,
     fenced: u64,
@@ -129,6 +133,8 @@ impl Protocol {
             held: BTreeMap::new(),
             targets: BTreeMap::new(),
             heartbeat_sent: None,
+            rows_asked: Duration::ZERO,
+            rows_from: Duration::ZERO,
             draining: false,
             runs: 0,
             fenced: 0,
@@ -171,14 +177,24 @@ impl Protocol {
         // Before anything else: a heartbeat whose reply comes after the fence closed must not open it again for what is
         // held, because another worker may have taken it in between.
         if self.is_fenced(now) {
-            self.drop_all(out);
+            self.drop_all(now, out);
         }
         match input {
             Input::Tick => {}
-            Input::Leases(seen, rows) => self.view.observe_leases(seen, rows),
+            Input::Leases(seen, rows) => {
+                self.rows_asked = seen.asked;
+                self.view.observe_leases(seen, rows);
+            }
             Input::Workers(seen, rows) => self.view.observe_workers(seen, &rows),
             Input::Listed(shards) => return self.listed(now, &shards, out),
-            Input::Heartbeat(sent) => self.heartbeat_sent = self.heartbeat_sent.max(Some(sent)),
+            Input::Heartbeat(sent) => {
+                if self.heartbeat_sent.is_some() && self.is_fenced(now) {
+                    // A row known from before may be what an own write left whose reply never came: the same write
+                    // again would count as done, and leave a take-over that is under way its condition.
+                    self.rows_from = self.rows_from.max(now);
+                }
+                self.heartbeat_sent = self.heartbeat_sent.max(Some(sent));
+            }
             Input::Written(shard, outcome) => return self.written(now, &shard, outcome, out),
             Input::Progress(shard, done) => {
                 if let Some(held) = self.held.get_mut(&shard) {
@@ -196,7 +212,7 @@ impl Protocol {
 
     /// Moves every lease on as far as it can go now.
     fn step(&mut self, now: Duration, out: &mut Vec<Action>) {
-        if self.is_fenced(now) {
+        if self.is_fenced(now) || self.rows_asked < self.rows_from {
             return;
         }
         self.replan();
@@ -210,8 +226,13 @@ impl Protocol {
         self.fence().is_none_or(|deadline| now >= deadline)
     }
 
-    fn drop_all(&mut self, out: &mut Vec<Action>) {
-        self.fenced += u64::from(!self.held.is_empty());
+    fn drop_all(&mut self, now: Duration, out: &mut Vec<Action>) {
+        if self.held.is_empty() {
+            return;
+        }
+        self.fenced += 1;
+        // What its consumers had under way has the margin to take effect, for this worker as for others.
+        self.rows_from = now + self.timing.margin;
         for (shard, held) in std::mem::take(&mut self.held) {
             if matches!(held.phase, Phase::Running | Phase::Stopping) {
                 out.push(Action::Abort(shard.clone()));
