@@ -113,8 +113,6 @@ pub struct Protocol {
     held: BTreeMap<ShardId, Held>,
     targets: BTreeMap<ShardId, WorkerId>,
     heartbeat_sent: Option<Duration>,
-    /// When the read was sent that the rows are from.
-    rows_asked: Duration,
     /// Rows read before this are not acted on.
     rows_from: Duration,
     draining: bool,
@@ -133,7 +131,6 @@ impl Protocol {
             held: BTreeMap::new(),
             targets: BTreeMap::new(),
             heartbeat_sent: None,
-            rows_asked: Duration::ZERO,
             rows_from: Duration::ZERO,
             draining: false,
             runs: 0,
@@ -181,10 +178,7 @@ impl Protocol {
         }
         match input {
             Input::Tick => {}
-            Input::Leases(seen, rows) => {
-                self.rows_asked = seen.asked;
-                self.view.observe_leases(seen, rows);
-            }
+            Input::Leases(seen, rows) => self.view.observe_leases(seen, rows),
             Input::Workers(seen, rows) => self.view.observe_workers(seen, &rows),
             Input::Listed(shards) => return self.listed(now, &shards, out),
             Input::Heartbeat(sent) => {
@@ -212,7 +206,7 @@ impl Protocol {
 
     /// Moves every lease on as far as it can go now.
     fn step(&mut self, now: Duration, out: &mut Vec<Action>) {
-        if self.is_fenced(now) || self.rows_asked < self.rows_from {
+        if self.is_fenced(now) || self.view.leases_asked() < self.rows_from {
             return;
         }
         self.replan();
@@ -260,10 +254,11 @@ impl Protocol {
         };
         let standing = self.view.standing(row);
         let keep = self.targets.get(shard) == Some(&self.me);
+        let may_move = self.draining || self.view.knows_the_living();
         let Some(held) = self.held.get_mut(shard) else {
             match standing {
                 Standing::Mine | Standing::Orphaned if keep => self.take(now, shard, out),
-                Standing::Mine => self.pass_on(now, shard, out),
+                Standing::Mine if may_move => self.pass_on(now, shard, out),
                 _ => {}
             }
             return;
@@ -276,7 +271,7 @@ impl Protocol {
         }
         match &held.phase {
             Phase::Taking { .. } | Phase::Stopping => {}
-            Phase::Running if !keep => {
+            Phase::Running if !keep && may_move => {
                 held.phase = Phase::Stopping;
                 out.push(Action::Stop(shard.clone()));
             }
@@ -286,7 +281,7 @@ impl Protocol {
                     self.write(now, shard, Some(self.me.clone()), out);
                 }
             }
-            Phase::Resting(_) if !keep => {
+            Phase::Resting(_) if !keep && may_move => {
                 held.phase = Phase::Giving;
                 self.give(now, shard, out);
             }

@@ -17,6 +17,10 @@ use crate::model::{
 /// worker; its default is to renew each 3.3 s and to be failed over after 10 s.
 pub const STRANGER_FAILOVER: Duration = Duration::from_secs(15);
 
+/// How long a worker that removed its row is remembered as gone: by then nobody takes it for living any more, and gives
+/// it a lease.
+const LEFT_KEPT: Duration = Duration::from_secs(60);
+
 /// When a read of a table was sent, and when its reply came.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
@@ -79,8 +83,12 @@ pub struct View {
     me: WorkerId,
     failover: Duration,
     workers: BTreeMap<WorkerId, (Pulse, bool)>,
+    /// Workers whose row is gone, and when that was seen: a worker removes it when it has nothing left to write.
+    left: BTreeMap<WorkerId, Duration>,
     /// When the read that `workers` is from was sent.
     workers_asked: Duration,
+    /// When the read was sent that the last rows are from.
+    leases_asked: Duration,
     leases: BTreeMap<ShardId, (LeaseRow, Pulse)>,
 }
 
@@ -91,7 +99,9 @@ impl View {
             me,
             failover,
             workers: BTreeMap::new(),
+            left: BTreeMap::new(),
             workers_asked: Duration::ZERO,
+            leases_asked: Duration::ZERO,
             leases: BTreeMap::new(),
         }
     }
@@ -99,8 +109,11 @@ impl View {
     /// The workers table was read.
     pub fn observe_workers(&mut self, seen: Seen, rows: &[WorkerRow]) {
         self.workers_asked = seen.asked;
-        self.workers
-            .retain(|id, _| rows.iter().any(|row| row.id == *id));
+        let listed = |id: &WorkerId| rows.iter().any(|row| row.id == *id);
+        let gone = self.workers.extract_if(.., |id, _| !listed(id));
+        self.left.extend(gone.map(|(id, _)| (id, seen.replied)));
+        self.left
+            .retain(|id, at| !listed(id) && seen.replied.saturating_sub(*at) < LEFT_KEPT);
         for row in rows {
             let first = || (Pulse::first(row.heartbeat, seen), row.leaving);
             let (pulse, leaving) = self.workers.entry(row.id.clone()).or_insert_with(first);
@@ -111,6 +124,7 @@ impl View {
 
     /// The lease table was read.
     pub fn observe_leases(&mut self, seen: Seen, rows: Vec<LeaseRow>) {
+        self.leases_asked = seen.asked;
         let mut before = std::mem::take(&mut self.leases);
         for row in rows {
             let known = before.remove(&row.shard);
@@ -198,6 +212,17 @@ impl View {
         }
     }
 
+    /// Whether the workers are not known from before the leases. A plan of newer leases and older workers would give
+    /// what a worker that leaves has just given away back to it.
+    pub fn knows_the_living(&self) -> bool {
+        self.workers_asked >= self.leases_asked
+    }
+
+    /// When the read was sent that the last rows are from.
+    pub fn leases_asked(&self) -> Duration {
+        self.leases_asked
+    }
+
     fn is_newer_than_workers(&self, shard: &ShardId) -> bool {
         let lease = self.leases.get(shard);
         lease.is_some_and(|(_, pulse)| pulse.since > self.workers_asked)
@@ -208,6 +233,7 @@ impl View {
             // A worker that was silent and is back writes its rows before it reads on: what is known of it has to be
             // newer than the row, or an old silence would count against a lease that was taken anew.
             Some((pulse, _)) => pulse.still < self.failover || self.is_newer_than_workers(shard),
+            None if self.left.contains_key(owner) => self.is_newer_than_workers(shard),
             None => self
                 .leases
                 .get(shard)
@@ -293,6 +319,22 @@ mod tests {
         view.observe_workers(at(0, 10), &[worker("other", 7)]);
         view.observe_workers(at(900, 30_000), &[worker("other", 7)]);
         assert_eq!(view.standing(&row), Standing::Elsewhere);
+    }
+
+    #[test]
+    fn a_worker_that_removed_its_row_is_gone_at_once() {
+        let mut view = view();
+        let row = |counter| lease("s", Some("other"), counter, &[]);
+        view.observe_leases(at(0, 1), vec![row(1)]);
+        view.observe_workers(at(0, 10), &[worker("other", 7)]);
+        view.observe_workers(at(1000, 1010), &[]);
+        assert_eq!(view.standing(&row(1)), Standing::Orphaned);
+        view.observe_leases(at(1020, 1030), vec![row(2)]);
+        assert_eq!(view.standing(&row(2)), Standing::Elsewhere, "until looked");
+        view.observe_workers(at(2000, 2010), &[]);
+        assert_eq!(view.standing(&row(2)), Standing::Orphaned, "given too late");
+        view.observe_workers(at(3000, 3010), &[worker("other", 8)]);
+        assert_eq!(view.standing(&row(2)), Standing::Elsewhere, "it is back");
     }
 
     #[test]

@@ -41,6 +41,8 @@ where
         if !self.under_way.heartbeat {
             self.send_heartbeat();
         }
+        // The leases first: who lives is then known from after them (`View::knows_the_living`).
+        self.read_leases();
         let table = &self.table;
         if !std::mem::replace(&mut self.under_way.workers, true) {
             let (table, asked) = (Arc::clone(table), Instant::now());
@@ -48,7 +50,6 @@ where
                 Event::Workers(asked, table.workers().await)
             }));
         }
-        self.read_leases();
         let due = self
             .synced_at
             .is_none_or(|at| at.elapsed() >= self.limits.shard_sync);

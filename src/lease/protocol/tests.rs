@@ -245,13 +245,16 @@ fn a_lease_that_is_ours_by_name_and_planned_for_another_is_passed_on() {
     told.workers(&[("new", 1)]);
     told.workers(&[("new", 2)]);
     told.beat();
+    told.now = seconds(1);
     let mine = ["a", "b"].map(|name| row(name, Some("me"), 3));
     assert_eq!(
         told.leases(&mine),
-        [
-            write("a", (Some("me"), 3), Some("me"), None),
-            write("b", (Some("me"), 3), Some("new"), None),
-        ]
+        [write("a", (Some("me"), 3), Some("me"), None)],
+        "who lives was asked before"
+    );
+    assert_eq!(
+        told.workers(&[("new", 3)]),
+        [write("b", (Some("me"), 3), Some("new"), None)]
     );
     assert_eq!(
         told.applied("b"),
