@@ -14,6 +14,7 @@ use std::{env, fmt, thread};
 
 mod faults;
 mod fleet;
+mod idle;
 mod invariants;
 mod line;
 mod log;

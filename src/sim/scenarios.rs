@@ -8,7 +8,7 @@ use crate::sim::{
     Failure,
     faults::Rates,
     fleet::{Act, Course},
-    hunt, run_seed,
+    hunt, idle, run_seed,
     world::Lie,
 };
 
@@ -230,6 +230,37 @@ fn every_invariant_holds_whatever_happens_to_the_fleet() {
         failures.len(),
         told(&failures)
     );
+}
+
+/// No shard stands still for longer than `most` in any of these courses, and nothing else is wrong.
+#[track_caller]
+fn never_idle_for_longer(most: Duration, of: impl Fn(&mut Rng) -> Course) {
+    for seed in 0..25 {
+        let course = of(&mut Rng::with_seed(seed));
+        let (log, problems) = run_seed(&course, seed);
+        assert_eq!(problems, [""; 0], "seed {seed}");
+        let (idle, shard) = idle::longest(&log, course.end_at);
+        let most = u64::try_from(most.as_millis()).expect("seconds");
+        assert!(
+            idle <= most,
+            "{shard:?} was idle for {idle} ms in seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn the_shards_of_a_worker_that_crashed_are_read_again_within_five_seconds() {
+    never_idle_for_longer(Duration::from_secs(5), |dice| {
+        let mut course = quiet(dice);
+        let at = dice.u64(3_000..10_000);
+        course.acts.push((at, Act::Crash(dice.u32(0..2))));
+        course
+    });
+}
+
+#[test]
+fn a_rolling_deploy_leaves_no_shard_idle() {
+    never_idle_for_longer(Duration::from_millis(2_400), rolling_deploy);
 }
 
 #[test]
