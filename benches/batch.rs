@@ -39,8 +39,8 @@ fn bench(criterion: &mut Criterion) {
         &mut Recent::default(),
         NOW_MS,
         2_000,
-        |swipes, rulings| {
-            rulings.extend(swipes.iter().map(|_| Ruling {
+        |decisions, rulings| {
+            rulings.extend(decisions.iter().map(|_| Ruling {
                 verdict: Verdict::of(Reason::Granted),
                 direction: None,
             }));

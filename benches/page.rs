@@ -1,5 +1,6 @@
 //! A page without its I/O, from the bytes that were read to the bytes to write, on one core: what `swiped` does, what a plain
-//! loop does, and the four parts of the former alone. All iterate over the same page ([`estate`]) with a million cards.
+//! loop does, and the four parts of the former alone: `decode` with the opening of records, `lookup` of the cards, `decide`
+//! with the memory of answers given, `encode`. All iterate over the same page ([`estate`]) with a million cards.
 //!
 //! The numbers of the swipes change from round to round, so that the memory of answers is as full and as busy as it is
 //! in a daemon that has run for a minute, and a page is no repeat of itself. Before anything is measured both loops
@@ -9,8 +10,8 @@ use std::{cell::RefCell, collections::BTreeMap, hint::black_box};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use swiped::{
-    access::cache::{AccessCache, View},
-    model::{card::Card, position::ShardId, swipe::Swipe},
+    access::cache::{AccessCache, RUN_MAX, View},
+    model::{card::Card, decision::Answer, position::ShardId, swipe::Swipe},
     pipeline::{
         batch::Outbox,
         decide::{Policy, decide_card, decide_run},
@@ -60,7 +61,7 @@ fn judge_all<'a>(
         recent,
         NOW_MS,
         policy.actuate_within_ms,
-        |swipes, rulings| decide_run(swipes, view, &policy, NOW_MS, rulings),
+        |decisions, rulings| decide_run(decisions, view, &policy, NOW_MS, rulings),
     )
 }
 
@@ -151,28 +152,36 @@ fn parts(criterion: &mut Criterion, desk: &mut Desk, page: &RefCell<Page>) {
     });
     let users = unpack(&page.records, None);
     let judged = judge_all(&users, &desk.shard, &mut Recent::default(), &view);
-    let swipes: Vec<&Swipe<'_>> = judged
-        .decisions
-        .iter()
-        .map(|decision| &decision.swipe)
-        .collect();
+    let decisions = judged.decisions.iter();
+    let swipes: Vec<Swipe<'_>> = decisions.map(|decision| decision.swipe.clone()).collect();
+    let cards_of = |run: &[Swipe<'_>]| view.cards(run.iter().map(|swipe| &*swipe.card_id));
     group.bench_function("lookup", |bencher| {
         bencher.iter(|| {
-            for swipe in &swipes {
-                black_box(view.card(black_box(&swipe.card_id)));
+            for run in swipes.chunks(RUN_MAX) {
+                black_box(cards_of(black_box(run)));
             }
         });
     });
-    let cards: Vec<Option<Card>> = swipes
-        .iter()
-        .map(|swipe| view.card(&swipe.card_id))
-        .collect();
+    let cards: Vec<Option<Card>> = swipes.chunks(RUN_MAX).flat_map(cards_of).collect();
+    let (swipes, mut recent) = (RefCell::new(swipes), Recent::default());
+    // As from the renumbered page; far from its own numbers.
+    let next = || {
+        swipes
+            .borrow_mut()
+            .iter_mut()
+            .for_each(|swipe| swipe.device_seq += 1 << 32)
+    };
+    let mut decide_all = |()| {
+        for (swipe, card) in swipes.borrow().iter().zip(&cards) {
+            let ruling = decide_card(black_box(swipe), *card, &view, &policy, NOW_MS);
+            black_box(recent.answer(swipe, || Answer {
+                verdict: ruling.verdict,
+                decided_at_ms: NOW_MS,
+            }));
+        }
+    };
     group.bench_function("decide", |bencher| {
-        bencher.iter(|| {
-            for (swipe, card) in swipes.iter().zip(&cards) {
-                black_box(decide_card(black_box(swipe), *card, &view, &policy, NOW_MS));
-            }
-        });
+        bencher.iter_batched(next, &mut decide_all, BatchSize::PerIteration);
     });
     group.bench_function("encode", |bencher| {
         bencher.iter(|| encode::outboxes(black_box(&judged), &mut desk.events, &mut desk.letters));

@@ -79,6 +79,8 @@ pub struct View {
     me: WorkerId,
     failover: Duration,
     workers: BTreeMap<WorkerId, (Pulse, bool)>,
+    /// When the read that `workers` is from was sent.
+    workers_asked: Duration,
     leases: BTreeMap<ShardId, (LeaseRow, Pulse)>,
 }
 
@@ -89,12 +91,14 @@ impl View {
             me,
             failover,
             workers: BTreeMap::new(),
+            workers_asked: Duration::ZERO,
             leases: BTreeMap::new(),
         }
     }
 
     /// The workers table was read.
     pub fn observe_workers(&mut self, seen: Seen, rows: &[WorkerRow]) {
+        self.workers_asked = seen.asked;
         self.workers
             .retain(|id, _| rows.iter().any(|row| row.id == *id));
         for row in rows {
@@ -194,9 +198,16 @@ impl View {
         }
     }
 
+    fn is_newer_than_workers(&self, shard: &ShardId) -> bool {
+        let lease = self.leases.get(shard);
+        lease.is_some_and(|(_, pulse)| pulse.since > self.workers_asked)
+    }
+
     fn is_alive(&self, owner: &WorkerId, shard: &ShardId) -> bool {
         match self.workers.get(owner) {
-            Some((pulse, _)) => pulse.still < self.failover,
+            // A worker that was silent and is back writes its rows before it reads on: what is known of it has to be
+            // newer than the row, or an old silence would count against a lease that was taken anew.
+            Some((pulse, _)) => pulse.still < self.failover || self.is_newer_than_workers(shard),
             None => self
                 .leases
                 .get(shard)
@@ -258,6 +269,20 @@ mod tests {
             view.observe_workers(at(asked, asked + 20), &[worker("other", heartbeat)]);
             assert_eq!(view.standing(&row), standing, "asked at {asked}");
         }
+    }
+
+    #[test]
+    fn an_owner_that_wrote_its_row_anew_is_not_judged_by_an_older_look_at_its_heartbeat() {
+        let mut view = view();
+        let row = |counter| lease("s", Some("other"), counter, &[]);
+        view.observe_leases(at(0, 1), vec![row(1)]);
+        view.observe_workers(at(0, 10), &[worker("other", 7)]);
+        view.observe_workers(at(4000, 4010), &[worker("other", 7)]);
+        assert_eq!(view.standing(&row(1)), Standing::Orphaned);
+        view.observe_leases(at(4020, 4030), vec![row(2)]);
+        assert_eq!(view.standing(&row(2)), Standing::Elsewhere);
+        view.observe_workers(at(4040, 4050), &[worker("other", 7)]);
+        assert_eq!(view.standing(&row(2)), Standing::Orphaned, "it died again");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     },
     model::{
         card::{Card, CardStatus, Exemptions, HolderStatus},
-        decision::{Outcome, Reason, Verdict},
+        decision::{Decision, Outcome, Reason, Verdict},
         door::{Degraded, Egress, Posture},
         swipe::{Direction, Swipe},
     },
@@ -69,18 +69,19 @@ pub fn decide(swipe: &Swipe<'_>, view: &View, policy: &Policy, now_ms: i64) -> R
     decide_card(swipe, view.card(&swipe.card_id), view, policy, now_ms)
 }
 
-/// Appends the rulings on `swipes`, in order. All their cards are looked up before the first rule is asked, so that
-/// the look-ups, each of which goes to memory, wait together instead of one after another.
+/// Appends the rulings on the swipes of `decisions`, in order. Their cards are looked up before the first rule is asked, so
+/// that the look-ups, each of which goes to memory, wait together instead of one after another.
 pub fn decide_run(
-    swipes: &[Swipe<'_>],
+    decisions: &[Decision<'_>],
     view: &View,
     policy: &Policy,
     now_ms: i64,
     rulings: &mut Vec<Ruling>,
 ) {
-    for run in swipes.chunks(RUN_MAX) {
-        let cards = view.cards(run.iter().map(|swipe| &*swipe.card_id));
-        let ruled = run.iter().zip(cards);
+    for run in decisions.chunks(RUN_MAX) {
+        let swipes = run.iter().map(|decision| &decision.swipe);
+        let cards = view.cards(swipes.clone().map(|swipe| &*swipe.card_id));
+        let ruled = swipes.zip(cards);
         rulings.extend(ruled.map(|(swipe, card)| decide_card(swipe, card, view, policy, now_ms)));
     }
 }

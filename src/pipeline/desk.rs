@@ -202,7 +202,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
             &mut self.recent,
             now_ms,
             policy.actuate_within_ms,
-            |swipes, rulings| decide_run(swipes, &view, &policy, now_ms, rulings),
+            |decisions, rulings| decide_run(decisions, &view, &policy, now_ms, rulings),
         )
     }
 

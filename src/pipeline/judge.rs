@@ -5,7 +5,7 @@
 
 use crate::{
     model::{
-        decision::{Answer, Decision, Source},
+        decision::{Answer, Decision, Reason, Source, Verdict},
         position::{Position, Record, ShardId},
         swipe::Swipe,
     },
@@ -113,24 +113,23 @@ pub fn unpack<'a>(records: &'a [Record], after: Option<&Position>) -> Vec<UserRe
 /// the look-ups of one run to wait for memory together.
 const RUN: usize = 64;
 
-/// Judges `users`, which are of `shard`, at `now_ms`. `rule` is asked about runs of swipes, in order, and appends one ruling
-/// each; of a swipe that has an answer already the ruling is not used.
+/// Judges `users`, which are of `shard`, at `now_ms`. `rule` is asked about runs of decisions that are still to be settled,
+/// in order, and appends one ruling on the swipe of each; of a swipe that has an answer already the ruling is not used.
 pub fn judge<'a>(
     users: &[UserRecord<'a>],
     shard: &'a ShardId,
     recent: &mut Recent,
     now_ms: i64,
     actuate_within_ms: i64,
-    mut rule: impl FnMut(&[Swipe<'a>], &mut Vec<Ruling>),
+    mut rule: impl FnMut(&[Decision<'a>], &mut Vec<Ruling>),
 ) -> Judged<'a> {
     let mut judged = Judged {
         decisions: Vec::with_capacity(users.len()),
         rejects: Vec::new(),
     };
-    let mut sources = Vec::with_capacity(RUN);
-    let mut swipes = Vec::with_capacity(RUN);
     let mut rulings = Vec::with_capacity(RUN);
     for run in users.chunks(RUN) {
+        let first = judged.decisions.len();
         for user in run {
             let source = Source {
                 shard: shard.as_str(),
@@ -138,42 +137,48 @@ pub fn judge<'a>(
                 sub: user.sub,
             };
             match user.swipe() {
-                Ok(swipe) => {
-                    swipes.push(swipe);
-                    sources.push(source);
-                }
+                Ok(swipe) => judged.decisions.push(unsettled(swipe, source, now_ms)),
                 Err(reject) => judged.rejects.push(user.rejected(reject, source)),
             }
         }
-        rule(&swipes, &mut rulings);
-        let ruled = sources.drain(..).zip(rulings.drain(..));
-        for (swipe, (source, Ruling { verdict, direction })) in swipes.drain(..).zip(ruled) {
-            let (answer, repeat) = recent.answer(&swipe, || Answer {
+        let decisions = &mut judged.decisions[first..];
+        rule(decisions, &mut rulings);
+        for (decision, Ruling { verdict, direction }) in decisions.iter_mut().zip(rulings.drain(..))
+        {
+            let (answer, repeat) = recent.answer(&decision.swipe, || Answer {
                 verdict,
                 decided_at_ms: now_ms,
             });
-            judged.decisions.push(Decision {
-                direction: swipe.direction.or(direction),
-                actuate: !repeat && now_ms.saturating_sub(swipe.swiped_at_ms) <= actuate_within_ms,
-                swipe,
-                answer,
-                repeat,
-                source,
-            });
+            let late = now_ms.saturating_sub(decision.swipe.swiped_at_ms) > actuate_within_ms;
+            decision.answer = answer;
+            decision.repeat = repeat;
+            decision.actuate = !repeat && !late;
+            decision.direction = decision.swipe.direction.or(direction);
         }
     }
     judged
 }
 
+/// A decision in its place, where its ruling will find it: a denial until then. Swipes are large, and this way one is
+/// moved once.
+fn unsettled<'a>(swipe: Swipe<'a>, source: Source<'a>, now_ms: i64) -> Decision<'a> {
+    Decision {
+        swipe,
+        answer: Answer {
+            verdict: Verdict::of(Reason::AuthorizationUnavailable),
+            decided_at_ms: now_ms,
+        },
+        direction: None,
+        actuate: false,
+        repeat: false,
+        source,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        decision::{Reason, Verdict},
-        position::SequenceNumber,
-        reject::RejectKind,
-        swipe::Direction,
-    };
+    use crate::model::{position::SequenceNumber, reject::RejectKind, swipe::Direction};
     use md5::{Digest, Md5};
 
     const NOW: i64 = 1_000_000;
@@ -219,9 +224,9 @@ mod tests {
     fn one_by_one(
         mut reason: impl FnMut() -> Reason,
         direction: Option<Direction>,
-    ) -> impl FnMut(&[Swipe<'_>], &mut Vec<Ruling>) {
-        move |swipes, rulings| {
-            rulings.extend(swipes.iter().map(|_| Ruling {
+    ) -> impl FnMut(&[Decision<'_>], &mut Vec<Ruling>) {
+        move |decisions, rulings| {
+            rulings.extend(decisions.iter().map(|_| Ruling {
                 verdict: Verdict::of(reason()),
                 direction,
             }));
