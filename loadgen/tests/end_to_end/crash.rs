@@ -4,13 +4,22 @@ use loadgen::standin::kinesis::Fault;
 
 use crate::fixture::{FAILOVER_MS, Settings, World, until};
 
-/// Longer than any scene: a crash throws away everything since the start, and all of it is read again.
+/// Longer than any scene: what a killed worker decided is all read again.
 const NO_CHECKPOINT: u64 = 600_000;
 
-fn settings() -> Settings {
+/// A worker that is killed.
+fn doomed() -> Settings {
+    Settings {
+        checkpoint_ms: NO_CHECKPOINT,
+        ..lasting()
+    }
+}
+
+/// A worker that is not.
+fn lasting() -> Settings {
     Settings {
         failover_ms: FAILOVER_MS,
-        checkpoint_ms: NO_CHECKPOINT,
+        checkpoint_ms: 1000,
         ..Settings::default()
     }
 }
@@ -18,8 +27,8 @@ fn settings() -> Settings {
 #[tokio::test]
 async fn one_of_two_workers_is_killed_and_every_swipe_keeps_its_one_answer() {
     let world = World::new(4, 40).await;
-    let mut victim = world.start("victim", &settings());
-    let survivor = world.start_ready("survivor", &settings()).await;
+    let mut victim = world.start("victim", &doomed());
+    let survivor = world.start_ready("survivor", &lasting()).await;
     world
         .wait_for_owners(&[("victim", 2), ("survivor", 2)])
         .await;
@@ -53,7 +62,7 @@ async fn one_of_two_workers_is_killed_and_every_swipe_keeps_its_one_answer() {
 #[tokio::test]
 async fn the_only_worker_is_killed_and_the_next_one_repeats_what_was_answered() {
     let world = World::new(2, 20).await;
-    let mut victim = world.start_ready("victim", &settings()).await;
+    let mut victim = world.start_ready("victim", &doomed()).await;
     let traffic = world.traffic(&world.cards(), 5);
     let mut decisions = world.decisions().await;
     decisions
@@ -63,7 +72,7 @@ async fn the_only_worker_is_killed_and_the_next_one_repeats_what_was_answered() 
     for card in world.cards() {
         world.set_card(&card, "revoked").await;
     }
-    let next = world.start("next", &settings());
+    let next = world.start("next", &lasting());
     world.wait_for_owners(&[("next", 2)]).await;
     let sent = traffic.stop().await;
 
@@ -82,7 +91,7 @@ async fn the_only_worker_is_killed_and_the_next_one_repeats_what_was_answered() 
 #[tokio::test]
 async fn an_answer_that_was_stored_in_the_table_alone_is_the_one_the_stream_gets() {
     let world = World::new(1, 10).await;
-    let mut victim = world.start_ready("victim", &settings()).await;
+    let mut victim = world.start_ready("victim", &doomed()).await;
     world.wait_for_owners(&[("victim", 1)]).await;
     // The daemon writes by PutRecords and gets nowhere; swipes go in by PutRecord.
     world
@@ -103,7 +112,7 @@ async fn an_answer_that_was_stored_in_the_table_alone_is_the_one_the_stream_gets
         world.set_card(&card, "revoked").await;
     }
     world.standins.faults.clear();
-    let _next = world.start("next", &settings());
+    let _next = world.start("next", &lasting());
 
     let audit = world.audit(&sent).await;
     for before in &granted {
