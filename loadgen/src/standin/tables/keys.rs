@@ -161,8 +161,11 @@ mod tests {
         }
     }
 
+    /// `PK`, `SK`, and both of the index.
+    type Read<'a> = (&'a str, &'a str, Option<(&'a str, &'a str)>);
+
     #[track_caller]
-    fn check(item: &str, expected: Option<(&str, &str, Option<(&str, &str)>)>) {
+    fn check(item: &str, expected: Option<Read<'_>>) {
         let keys = of_item(item, Some(&doors())).ok();
         let keys = keys.as_ref().map(|keys| {
             let index = keys.index.as_ref();
