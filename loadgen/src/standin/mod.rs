@@ -1,13 +1,16 @@
-//! The embedded stand-ins: Kinesis (our own) and DynamoDB with its streams (dynoxide), as servers on loopback.
+//! The embedded stand-ins: Kinesis (our own) and DynamoDB with its streams (dynoxide, behind a front that holds plain
+//! tables), as servers on loopback.
 //!
 //! Each runs on threads and a runtime of its own, so that it neither starves its host nor is starved: dynoxide works
 //! synchronously inside its handlers. Nothing is kept: what was written is gone when the stand-ins stop.
 //! The daemon never depends on this room.
 
 pub mod dynamo;
+pub mod front;
 pub mod http;
 pub mod kinesis;
 mod server;
+pub mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -56,7 +59,9 @@ pub struct Standins {
     /// What goes wrong in Kinesis.
     pub faults: Arc<Faults>,
     kinesis: Server,
+    // Declared before what is behind it: stopped first.
     dynamodb: Server,
+    dynoxide: Server,
 }
 
 impl Standins {
@@ -81,11 +86,21 @@ impl Standins {
             },
         )?;
         let database = dynamo::Database::create()?;
+        let dynoxide = Server::start("dynoxide", 0, 1, async move |listener, stop| {
+            database.serve(listener, stop).await
+        })?;
+        let front = front::Front::new(&dynoxide.url());
         let dynamodb = Server::start(
             "dynamodb-standin",
             options.dynamodb_port,
             1,
-            async move |listener, stop| database.serve(listener, stop).await,
+            async move |listener, stop| {
+                tokio::select! {
+                    () = front.serve(listener) => {}
+                    _ = stop => {}
+                }
+                Ok(())
+            },
         )?;
         Ok(Self {
             kinesis_url: kinesis.url(),
@@ -94,16 +109,18 @@ impl Standins {
             faults,
             kinesis,
             dynamodb,
+            dynoxide,
         })
     }
 
-    /// Stops both and removes what they kept.
+    /// Stops all and removes what they kept.
     ///
     /// # Errors
     /// When a server had failed, or its files cannot be removed.
     pub fn stop(mut self) -> anyhow::Result<()> {
         let kinesis = self.kinesis.stop();
-        self.dynamodb.stop().and(kinesis)
+        let dynamodb = self.dynamodb.stop();
+        self.dynoxide.stop().and(dynamodb).and(kinesis)
     }
 }
 

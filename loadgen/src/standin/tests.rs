@@ -2,6 +2,7 @@
 
 mod dynamodb;
 mod kinesis;
+mod tables;
 
 use super::{Options, Standins};
 use crate::local::{Clients, Endpoints, Names, create_all};

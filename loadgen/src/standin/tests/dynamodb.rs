@@ -189,7 +189,7 @@ async fn what_is_there_already_is_left_alone() {
 }
 
 /// Every change of the access table, with the new card status.
-async fn changes(clients: &Clients) -> Vec<(String, Option<String>)> {
+pub(super) async fn changes(clients: &Clients) -> Vec<(String, Option<String>)> {
     let table = clients
         .dynamodb
         .describe_table()

@@ -1,0 +1,289 @@
+//! One plain table: items as the texts they came in, ordered for scans and queries, and one index over them.
+//!
+//! Partitions are ordered by a hash of their key, as DynamoDB's are, so that a segment of a scan is a range of hashes
+//! and a scan goes on from any key, stored or not. Whoever calls has checked the keys; nothing here can fail.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hasher as _},
+    sync::Arc,
+};
+
+use super::{
+    condition::{Condition, Range, after},
+    keys::{Index, Keys, of_item},
+};
+
+/// Bytes of item text after which a page ends (service limit; the text is somewhat longer than what DynamoDB counts).
+pub const PAGE_BYTES: usize = 1 << 20;
+
+/// An item in a partition: by its sort key there, then by its own keys, since sort keys of an index repeat.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    sort: Arc<str>,
+    /// The item's `PK`.
+    pub pk: Arc<str>,
+    /// The item's `SK`.
+    pub sk: Arc<str>,
+}
+
+impl Place {
+    /// Its sort key in the partition.
+    pub fn sort(&self) -> &str {
+        &self.sort
+    }
+}
+
+type Partition = BTreeMap<Place, Arc<str>>;
+
+/// A table. It holds what was put until it is deleted.
+#[derive(Debug)]
+pub struct Table {
+    index: Option<Index>,
+    items: BTreeMap<(u64, Arc<str>), Partition>,
+    indexed: BTreeMap<Arc<str>, Partition>,
+}
+
+/// Items that one call gives, and the last of them when there may be more.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The texts of the items.
+    pub items: Vec<Arc<str>>,
+    /// Where the next page starts after.
+    pub last: Option<Place>,
+    bytes: usize,
+}
+
+impl Page {
+    /// Takes one; whether the page is full with it.
+    fn take(&mut self, place: &Place, item: &Arc<str>, limit: usize) -> bool {
+        self.bytes += item.len();
+        self.items.push(item.clone());
+        let full = self.items.len() >= limit || self.bytes >= PAGE_BYTES;
+        if full {
+            self.last = Some(place.clone());
+        }
+        full
+    }
+}
+
+/// What a query asks beside its condition.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// From the smallest sort key on, else from the greatest.
+    pub forward: bool,
+    /// Most items of the page, at least 1.
+    pub limit: usize,
+    /// The last item of the page before.
+    pub start: Option<&'a Keys<'a>>,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new(index: Option<Index>) -> Self {
+        Self {
+            index,
+            items: BTreeMap::new(),
+            indexed: BTreeMap::new(),
+        }
+    }
+
+    /// Its index.
+    pub fn index(&self) -> Option<&Index> {
+        self.index.as_ref()
+    }
+
+    /// Stores an item in place of the one of its key.
+    pub fn put(&mut self, keys: &Keys<'_>, text: &str) {
+        let (place, text) = (place(&keys.pk, &keys.sk), Arc::<str>::from(text));
+        let partition = self.items.entry(partition(place.pk.clone())).or_default();
+        if let Some(old) = partition.insert(place.clone(), text.clone()) {
+            unindex(&mut self.indexed, self.index.as_ref(), &place, &old);
+        }
+        let Some((hash, range)) = &keys.index else {
+            return;
+        };
+        let place = indexed(&place, range);
+        match self.indexed.get_mut(&**hash) {
+            Some(partition) => drop(partition.insert(place, text)),
+            None => {
+                let partition = Partition::from([(place, text)]);
+                self.indexed.insert(hash.as_ref().into(), partition);
+            }
+        }
+    }
+
+    /// The item of that key.
+    pub fn get(&self, keys: &Keys<'_>) -> Option<&Arc<str>> {
+        let place = place(&keys.pk, &keys.sk);
+        self.items.get(&partition(place.pk.clone()))?.get(&place)
+    }
+
+    /// Removes the item of that key, if there is one.
+    pub fn delete(&mut self, keys: &Keys<'_>) {
+        let place = place(&keys.pk, &keys.sk);
+        let key = partition(place.pk.clone());
+        let Some(partition) = self.items.get_mut(&key) else {
+            return;
+        };
+        if let Some(old) = partition.remove(&place) {
+            if partition.is_empty() {
+                self.items.remove(&key);
+            }
+            unindex(&mut self.indexed, self.index.as_ref(), &place, &old);
+        }
+    }
+
+    /// Items of one partition of the table, or of its index.
+    pub fn query(&self, condition: &Condition, of_index: bool, asked: Asked<'_>) -> Page {
+        let mut page = Page::default();
+        let key = condition.partition.as_str();
+        let found = if of_index {
+            self.indexed.get(key)
+        } else {
+            self.items.get(&partition(key.into()))
+        };
+        let start = asked.start.map(|keys| {
+            let place = place(&keys.pk, &keys.sk);
+            match &keys.index {
+                Some((_, range)) if of_index => indexed(&place, range),
+                _ => place,
+            }
+        });
+        let Some((from, until)) = bounds(&condition.sort, start, asked.forward) else {
+            return page;
+        };
+        let Some(found) = found else { return page };
+        let mut found: Box<dyn DoubleEndedIterator<Item = (&Place, &Arc<str>)>> = match until {
+            Some(until) => Box::new(found.range(from..until)),
+            None => Box::new(found.range(from..)),
+        };
+        while let Some((place, item)) = if asked.forward {
+            found.next()
+        } else {
+            found.next_back()
+        } {
+            if page.take(place, item, asked.limit) {
+                break;
+            }
+        }
+        page
+    }
+
+    /// Items of a segment of the whole table; nothing when `start` is not in it.
+    pub fn scan(
+        &self,
+        segment: u32,
+        segments: u32,
+        limit: usize,
+        start: Option<&Keys<'_>>,
+    ) -> Option<Page> {
+        let first_of = |segment: u32| (u128::from(segment) << 64) / u128::from(segments);
+        let (first, end) = (first_of(segment), first_of(segment + 1));
+        let in_segment = |hash: u64| (first..end).contains(&u128::from(hash));
+        let (from, mut after_place) = match start {
+            Some(keys) => {
+                let place = place(&keys.pk, &keys.sk);
+                (partition(place.pk.clone()), Some(next(place)))
+            }
+            // Below 2^64: the segment is less than the number of segments.
+            None => ((first as u64, "".into()), None),
+        };
+        if !in_segment(from.0) {
+            return None;
+        }
+        let mut page = Page::default();
+        let start_pk = start.map(|keys| &*keys.pk);
+        for ((hash, pk), partition) in self.items.range(from..) {
+            if !in_segment(*hash) {
+                break;
+            }
+            // The start may be in a partition that is gone by now.
+            let place = after_place.take().filter(|_| start_pk == Some(pk));
+            let place = place.unwrap_or_else(lowest);
+            for (place, item) in partition.range(place..) {
+                if page.take(place, item, limit) {
+                    return Some(page);
+                }
+            }
+        }
+        Some(page)
+    }
+}
+
+fn partition(pk: Arc<str>) -> (u64, Arc<str>) {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(pk.as_bytes());
+    (hasher.finish(), pk)
+}
+
+fn place(pk: &str, sk: &str) -> Place {
+    let sk: Arc<str> = sk.into();
+    Place {
+        sort: sk.clone(),
+        pk: pk.into(),
+        sk,
+    }
+}
+
+/// The place in the index of an item of the table.
+fn indexed(place: &Place, range: &str) -> Place {
+    let mut place = place.clone();
+    if *place.sort != *range {
+        place.sort = range.into();
+    }
+    place
+}
+
+fn lowest() -> Place {
+    first_of("")
+}
+
+/// Before every place of that sort key.
+fn first_of(sort: &str) -> Place {
+    let nothing = Arc::<str>::default();
+    Place {
+        sort: sort.into(),
+        pk: nothing.clone(),
+        sk: nothing,
+    }
+}
+
+/// The place right after this one.
+fn next(place: Place) -> Place {
+    Place {
+        sk: after(&place.sk).into(),
+        ..place
+    }
+}
+
+/// The first place asked for and the first one after, or nothing when there are none between.
+fn bounds(range: &Range, start: Option<Place>, forward: bool) -> Option<(Place, Option<Place>)> {
+    let (mut from, mut until) = (first_of(&range.from), range.until.as_deref().map(first_of));
+    match start {
+        Some(start) if forward => from = from.max(next(start)),
+        Some(start) => until = Some(until.map_or(start.clone(), |until| until.min(start))),
+        None => {}
+    }
+    // A range that ends before it begins would panic.
+    (until.as_ref().is_none_or(|until| from < *until)).then_some((from, until))
+}
+
+fn unindex(
+    indexed_items: &mut BTreeMap<Arc<str>, Partition>,
+    index: Option<&Index>,
+    place: &Place,
+    old: &str,
+) {
+    // It was read when it was put, so it can be read again.
+    let keys = index.and_then(|index| of_item(old, Some(index)).ok());
+    let Some((hash, range)) = keys.and_then(|keys| keys.index) else {
+        return;
+    };
+    if let Some(partition) = indexed_items.get_mut(&*hash) {
+        partition.remove(&indexed(place, &range));
+        if partition.is_empty() {
+            indexed_items.remove(&*hash);
+        }
+    }
+}
