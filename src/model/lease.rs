@@ -54,6 +54,8 @@ pub struct LeaseWrite {
     pub counter_was: u64,
     /// Who holds it after.
     pub owner: Option<WorkerId>,
+    /// How far the shard was done before, as this worker knows it; no condition, but part of what it leaves.
+    pub checkpoint_was: Checkpoint,
     /// How far the shard is done after, when that changes.
     pub checkpoint: Option<Checkpoint>,
     /// The shards that continue it, kept on its row; none unless it ends.
@@ -61,14 +63,12 @@ pub struct LeaseWrite {
 }
 
 impl LeaseWrite {
-    /// Whether `row`, found where the condition failed, is what this very write left: its reply was lost.
+    /// Whether `row`, found where the condition failed, is what this very write left: its reply was lost. Whoever gives
+    /// a lease leaves the owner that its taker would, but also how far it came.
     pub fn made(&self, row: &LeaseRow) -> bool {
         row.counter == self.counter_was + 1
             && row.owner == self.owner
-            && self
-                .checkpoint
-                .as_ref()
-                .is_none_or(|checkpoint| *checkpoint == row.checkpoint)
+            && *self.checkpoint.as_ref().unwrap_or(&self.checkpoint_was) == row.checkpoint
     }
 }
 
@@ -119,6 +119,7 @@ mod tests {
             owner_was: None,
             counter_was: 4,
             owner: me.clone(),
+            checkpoint_was: Checkpoint::TrimHorizon,
             checkpoint: None,
             children: Vec::new(),
         };
@@ -139,6 +140,13 @@ mod tests {
             owner: Some(WorkerId::new("other")),
             ..left.clone()
         }));
+        assert!(
+            !write.made(&LeaseRow {
+                checkpoint: Checkpoint::Latest,
+                ..left.clone()
+            }),
+            "given by another, with more done"
+        );
         let ending = LeaseWrite {
             checkpoint: Some(Checkpoint::ShardEnd),
             ..write

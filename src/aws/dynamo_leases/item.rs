@@ -307,6 +307,7 @@ mod tests {
                 owner_was: owner_was.clone(),
                 counter_was: 4,
                 owner: owner.clone(),
+                checkpoint_was: Checkpoint::TrimHorizon,
                 checkpoint,
                 children: Vec::new(),
             };
