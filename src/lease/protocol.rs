@@ -32,6 +32,9 @@ use crate::{
 /// How long a shard rests whose consumer halted or found no such shard: a person has to act, and reads the log.
 const REST: Duration = Duration::from_secs(30);
 
+/// A lease stays so long where it came, unless that worker leaves: pages are read between two hand-overs in a row.
+const STAY: Duration = Duration::from_millis(500);
+
 /// The protocol's times.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
@@ -183,8 +186,7 @@ impl Protocol {
             Input::Listed(shards) => return self.listed(now, &shards, out),
             Input::Heartbeat(sent) => {
                 if self.heartbeat_sent.is_some() && self.is_fenced(now) {
-                    // A row known from before may be what an own write left whose reply never came: the same write
-                    // again would count as done, and leave a take-over that is under way its condition.
+                    // A row from before an own unanswered write would let the same write pass for a new one.
                     self.rows_from = self.rows_from.max(now);
                 }
                 self.heartbeat_sent = self.heartbeat_sent.max(Some(sent));
@@ -254,11 +256,12 @@ impl Protocol {
         };
         let standing = self.view.standing(row);
         let keep = self.targets.get(shard) == Some(&self.me);
-        let may_move = self.draining || self.view.knows_the_living();
         let Some(held) = self.held.get_mut(shard) else {
             match standing {
-                Standing::Mine | Standing::Orphaned if keep => self.take(now, shard, out),
-                Standing::Mine if may_move => self.pass_on(now, shard, out),
+                Standing::Mine if self.draining => self.pass_on(now, shard, out),
+                // Whatever the plan: nobody else may take it, and it is read before it moves on.
+                Standing::Mine => self.take(now, shard, out),
+                Standing::Orphaned if keep => self.take(now, shard, out),
                 _ => {}
             }
             return;
@@ -269,9 +272,11 @@ impl Protocol {
             }
             return;
         }
+        let settled = now.saturating_sub(held.started_at) >= STAY && self.view.knows_the_living();
+        let may_go = !keep && (settled || self.draining);
         match &held.phase {
             Phase::Taking { .. } | Phase::Stopping => {}
-            Phase::Running if !keep && may_move => {
+            Phase::Running if may_go => {
                 held.phase = Phase::Stopping;
                 out.push(Action::Stop(shard.clone()));
             }
@@ -281,11 +286,11 @@ impl Protocol {
                     self.write(now, shard, Some(self.me.clone()), out);
                 }
             }
-            Phase::Resting(_) if !keep && may_move => {
+            Phase::Resting(_) if may_go => {
                 held.phase = Phase::Giving;
                 self.give(now, shard, out);
             }
-            Phase::Resting(until) if now >= *until => self.start(shard, out),
+            Phase::Resting(until) if now >= *until => self.start(now, shard, out),
             Phase::Resting(_) => {}
             Phase::Giving => self.give(now, shard, out),
             Phase::Ending(_) => self.end(now, shard, out),

@@ -41,6 +41,8 @@ impl Protocol {
                 if !wanted {
                     out.push(Action::Note(shard.clone(), Note::Lost));
                 }
+                // It may be ours in another way: given to us while we took it from who gave it.
+                self.step(now, out);
             }
         }
     }
@@ -74,7 +76,7 @@ impl Protocol {
             Phase::Taking { ours } => {
                 let note = if *ours { Note::Received } else { Note::Taken };
                 out.push(Action::Note(shard.clone(), note));
-                self.start(&shard, out);
+                self.start(now, &shard, out);
             }
             Phase::Running | Phase::Stopping | Phase::Resting(_) => {
                 out.push(Action::Note(shard, Note::Checkpointed));

@@ -34,6 +34,8 @@ pub(super) struct Held {
     /// The outcome of `writing` is unknown: it goes out again at the next tick.
     pub(super) resend: bool,
     pub(super) saved_at: Duration,
+    /// When its consumer started.
+    pub(super) started_at: Duration,
     pub(super) halted: bool,
     /// The stream said that it has no such shard.
     pub(super) gone: bool,

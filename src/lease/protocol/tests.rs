@@ -244,7 +244,7 @@ fn a_lease_that_was_given_to_this_worker_is_written_before_it_is_read() {
 }
 
 #[test]
-fn a_lease_that_is_ours_by_name_and_planned_for_another_is_passed_on() {
+fn a_lease_that_is_ours_by_name_and_planned_for_another_is_taken_and_then_given() {
     let mut told = Told::new();
     told.workers(&[("new", 1)]);
     told.workers(&[("new", 2)]);
@@ -253,18 +253,47 @@ fn a_lease_that_is_ours_by_name_and_planned_for_another_is_passed_on() {
     let mine = ["a", "b"].map(|name| row(name, Some("me"), 3));
     assert_eq!(
         told.leases(&mine),
-        [write("a", (Some("me"), 3), Some("me"), None)],
-        "who lives was asked before"
+        ["a", "b"].map(|name| write(name, (Some("me"), 3), Some("me"), None))
+    );
+    told.applied("a");
+    told.applied("b");
+    assert_eq!(told.workers(&[("new", 3)]), [], "it just came");
+    told.now += STAY;
+    assert_eq!(told.tell(Input::Tick), [Action::Stop(shard("b"))]);
+}
+
+#[test]
+fn a_lease_that_was_given_to_a_worker_that_leaves_is_passed_on() {
+    let mut told = Told::new();
+    told.workers(&[("new", 1)]);
+    told.workers(&[("new", 2)]);
+    told.beat();
+    told.leases(&[]);
+    told.tell(Input::Drain);
+    assert_eq!(
+        told.leases(&[row("a", Some("me"), 3)]),
+        [write("a", (Some("me"), 3), Some("new"), None)]
     );
     assert_eq!(
-        told.workers(&[("new", 3)]),
-        [write("b", (Some("me"), 3), Some("new"), None)]
+        told.applied("a"),
+        [Action::Note(shard("a"), Note::Given(worker("new")))]
     );
-    assert_eq!(
-        told.applied("b"),
-        [Action::Note(shard("b"), Note::Given(worker("new")))]
-    );
-    assert_eq!(told.tell(Input::Tick), []);
+}
+
+#[test]
+fn nothing_moves_by_a_plan_whose_workers_were_asked_for_before_the_leases() {
+    let mut told = Told::holding();
+    told.workers(&[("new", 1)]);
+    told.now = seconds(1);
+    told.beat();
+    told.workers(&[("new", 2)]);
+    let rows = [row("a", Some("me"), 1), row("b", Some("me"), 3)];
+    told.leases(&rows);
+    told.applied("b");
+    told.now = seconds(2);
+    let rows = [row("a", Some("me"), 1), row("b", Some("me"), 4)];
+    assert_eq!(told.leases(&rows), []);
+    assert_eq!(told.workers(&[("new", 3)]), [Action::Stop(shard("b"))]);
 }
 
 #[test]

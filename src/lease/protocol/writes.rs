@@ -21,8 +21,7 @@ impl Protocol {
         self.write(now, shard, Some(self.me.clone()), out);
     }
 
-    /// Gives a lease away that is ours by name alone: its last owner named us, or we dropped it at the fence, and the
-    /// plan is another by now. Nobody else may move it.
+    /// Gives a lease away that is ours by name alone: its last owner named us while we were told to leave.
     pub(super) fn pass_on(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
         self.hold(now, shard, Phase::Giving);
         self.give(now, shard, out);
@@ -36,6 +35,7 @@ impl Protocol {
             writing: None,
             resend: false,
             saved_at: now,
+            started_at: now,
             halted: false,
             gone: false,
         };
@@ -46,17 +46,18 @@ impl Protocol {
         let target = self.targets.get(shard).cloned();
         if target.as_ref() == Some(&self.me) && !self.draining {
             // The plan changed its mind while the consumer finished.
-            return self.start(shard, out);
+            return self.start(now, shard, out);
         }
         self.write(now, shard, target, out);
     }
 
-    pub(super) fn start(&mut self, shard: &ShardId, out: &mut Vec<Action>) {
+    pub(super) fn start(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
         let (Some(held), Some(row)) = (self.held.get_mut(shard), self.view.lease(shard)) else {
             return;
         };
         self.runs += 1;
         (held.phase, held.run, held.halted) = (Phase::Running, self.runs, false);
+        held.started_at = now;
         let from = held
             .done
             .clone()
