@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aws_sdk_kinesis::{
@@ -73,7 +73,7 @@ async fn tail(kinesis: Client, expected: usize) -> BTreeMap<String, Vec<usize>> 
             horizon(&kinesis, shard.shard_id()).await,
         ));
     }
-    let (begun, mut count) = (Instant::now(), 0);
+    let (begun, mut count) = (tokio::time::Instant::now(), 0);
     while count < expected {
         assert!(
             begun.elapsed() < DEADLINE,
