@@ -142,6 +142,9 @@ impl View {
             };
             self.leases.insert(entry.0.shard.clone(), entry);
         }
+        // Nor does it show a row that was made after it was sent.
+        before.retain(|_, (_, pulse)| pulse.since > seen.asked);
+        self.leases.append(&mut before);
     }
 
     /// One row is known to be this now, by a write or by the reply to one.
@@ -390,6 +393,16 @@ mod tests {
         assert_eq!(view.standing(&row(2)), Standing::Elsewhere);
         view.observe_leases(at(30_000, 30_001), vec![row(2)]);
         assert_eq!(view.standing(&row(2)), Standing::Orphaned);
+    }
+
+    #[test]
+    fn a_read_that_was_sent_before_a_row_was_made_does_not_remove_it() {
+        let mut view = view();
+        view.learn(lease("s", None, 0, &[]), Duration::from_millis(5));
+        for (asked, known) in [(2, true), (6, false)] {
+            view.observe_leases(at(asked, 10), Vec::new());
+            assert_eq!(view.lease(&ShardId::new("s")).is_some(), known);
+        }
     }
 
     #[test]

@@ -227,7 +227,7 @@ fn a_lease_that_was_given_to_this_worker_is_written_before_it_is_read() {
         checkpoint: Checkpoint::At(at(7)),
         ..row("a", Some("me"), 9)
     };
-    let asked = told.leases(&[given.clone()]);
+    let asked = told.leases(std::slice::from_ref(&given));
     let [Action::Write(take, _)] = &asked[..] else {
         panic!("{asked:?}")
     };
