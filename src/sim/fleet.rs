@@ -134,8 +134,7 @@ pub fn run(course: &Course, seed: u64) -> Log {
             fleet.step(step);
         }
         sleep_until(network.instant(course.end_at)).await;
-        let log = network.world().log.clone();
-        log
+        std::mem::take(&mut network.world().log)
     })
 }
 

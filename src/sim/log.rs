@@ -19,6 +19,7 @@ pub type Place = (u64, u64);
 
 /// Something that happened at the services or to the fleet. `sent` is when the worker sent the call that did it.
 #[derive(Clone, Debug)]
+#[expect(dead_code, reason = "some of it is for whoever reads the log")]
 pub enum Event {
     /// A shard exists from now on.
     ShardOpened {

@@ -86,6 +86,16 @@ fn resharding(dice: &mut Rng) -> Course {
     course
 }
 
+/// Records are forgotten soon after they are read, and a worker dies.
+fn trimming(dice: &mut Rng) -> Course {
+    let mut course = resharding(dice);
+    let kept = dice.u64(8_000..11_000);
+    course
+        .acts
+        .extend((4..18).map(|second| (second * 1_000, Act::Trim(kept))));
+    course
+}
+
 fn storm(dice: &mut Rng) -> Course {
     let mut course = busy(dice);
     let rates = Rates {
@@ -193,13 +203,17 @@ fn anything(dice: &mut Rng) -> Course {
     course
 }
 
+/// A kind of course: its name, and how its dice fall.
+type Kind = (&'static str, fn(&mut Rng) -> Course);
+
 /// Every kind of course, by the seed's remainder.
-const COURSES: [(&str, fn(&mut Rng) -> Course); 10] = [
+const COURSES: [Kind; 11] = [
     ("flapping", flapping),
     ("smoke", smoke),
     ("crash", crash),
     ("rolling deploy", rolling_deploy),
     ("resharding", resharding),
+    ("trimming", trimming),
     ("storm", storm),
     ("lost replies", lost_replies),
     ("partial failures", partial_failures),
