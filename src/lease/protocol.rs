@@ -11,11 +11,13 @@
 //! It knows no clock, no I/O and no randomness; every `now` is time since this process started.
 
 mod answers;
+mod fence;
 mod held;
 mod writes;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use fence::Kept;
 use held::{Held, Phase, unsaved};
 
 use crate::{
@@ -121,6 +123,8 @@ pub struct Protocol {
     draining: bool,
     runs: u64,
     fenced: u64,
+    /// How far the shards were that were dropped at the fence, until they are taken again.
+    kept: BTreeMap<ShardId, Kept>,
 }
 
 impl Protocol {
@@ -138,6 +142,7 @@ impl Protocol {
             draining: false,
             runs: 0,
             fenced: 0,
+            kept: BTreeMap::new(),
         }
     }
 
@@ -155,21 +160,9 @@ impl Protocol {
         mine.map(|(shard, held)| (shard, held.halted))
     }
 
-    /// How often this worker dropped what it held. What was started before may not write any more, whatever the fence
-    /// says later.
-    pub fn times_fenced(&self) -> u64 {
-        self.fenced
-    }
-
     /// Whether a drain is complete.
     pub fn is_drained(&self) -> bool {
         self.draining && self.held.is_empty()
-    }
-
-    /// Until when this worker may write.
-    pub fn fence(&self) -> Option<Duration> {
-        self.heartbeat_sent
-            .map(|sent| sent + self.timing.failover - self.timing.margin)
     }
 
     /// Takes `input` in and adds to `out` what is to be done now.
@@ -215,25 +208,6 @@ impl Protocol {
         let shards: Vec<ShardId> = self.view.leases().map(|row| row.shard.clone()).collect();
         for shard in shards {
             self.step_lease(now, &shard, out);
-        }
-    }
-
-    fn is_fenced(&self, now: Duration) -> bool {
-        self.fence().is_none_or(|deadline| now >= deadline)
-    }
-
-    fn drop_all(&mut self, now: Duration, out: &mut Vec<Action>) {
-        if self.held.is_empty() {
-            return;
-        }
-        self.fenced += 1;
-        // What its consumers had under way has the margin to take effect, for this worker as for others.
-        self.rows_from = now + self.timing.margin;
-        for (shard, held) in std::mem::take(&mut self.held) {
-            if matches!(held.phase, Phase::Running | Phase::Stopping) {
-                out.push(Action::Abort(shard.clone()));
-            }
-            out.push(Action::Note(shard, Note::Fenced));
         }
     }
 

@@ -318,6 +318,27 @@ fn past_the_fence_everything_is_dropped_and_taken_again_by_a_write() {
 }
 
 #[test]
+fn a_shard_that_was_dropped_at_the_fence_goes_on_from_what_was_stored_unless_its_row_was_written() {
+    for (counter, saved, from) in [
+        (1, Some(Checkpoint::At(at(3))), Checkpoint::At(at(3))),
+        (2, None, Checkpoint::TrimHorizon),
+    ] {
+        let mut told = Told::holding();
+        told.tell(Input::Progress(shard("a"), at(3)));
+        told.now = seconds(3);
+        told.tell(Input::Tick);
+        told.now = seconds(30);
+        told.beat();
+        assert_eq!(
+            told.leases(&[row("a", Some("me"), counter)]),
+            [write("a", (Some("me"), counter), Some("me"), saved)]
+        );
+        let started = told.applied("a").pop();
+        assert_eq!(started, Some(Action::Start(shard("a"), 2, from)));
+    }
+}
+
+#[test]
 fn after_the_fence_a_row_is_read_again_before_it_is_written() {
     let mut told = Told::new();
     told.beat();

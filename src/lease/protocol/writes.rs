@@ -31,7 +31,7 @@ impl Protocol {
         let held = Held {
             phase,
             run: 0,
-            done: None,
+            done: self.take_up(shard),
             writing: None,
             resend: false,
             saved_at: now,
