@@ -242,7 +242,7 @@ pub trait LeaseTable: Send + Sync + 'static {
     /// Every lease row; rows of other kinds that KCL keeps in the same table are left out.
     fn leases(&self) -> impl Future<Output = Result<Vec<LeaseRow>, Fault>> + Send;
 
-    /// Makes those of these rows that do not exist, without an owner.
+    /// Makes those of these rows, parents first, that do not exist, without an owner. No row is made before its parents'.
     fn create(&self, rows: &[LeaseRow]) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Writes a row under its condition. Attributes that are not ours survive.

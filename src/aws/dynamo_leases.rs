@@ -6,6 +6,7 @@
 //!
 //! Heartbeats are in a table of their own, `<lease table>-workers`, one row a worker.
 
+mod generations;
 mod item;
 mod tables;
 
@@ -25,10 +26,8 @@ use crate::{
     ports::{Fault, FaultKind, LeaseTable},
 };
 
+use generations::generations;
 use item::{Change, Item};
-
-/// Rows made at once when a stream is seen for the first time.
-const CREATE_AT_ONCE: usize = 16;
 
 /// The condition code of a transaction's cancelled action.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
@@ -137,7 +136,7 @@ impl LeaseTable for DynamoLeases {
     }
 
     async fn create(&self, rows: &[LeaseRow]) -> Result<(), Fault> {
-        for chunk in rows.chunks(CREATE_AT_ONCE) {
+        for chunk in generations(rows) {
             let puts = chunk.iter().map(|row| {
                 let call = self.client.put_item().table_name(&self.leases);
                 let call = call.set_item(Some(item::new(row)));

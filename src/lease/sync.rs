@@ -36,15 +36,19 @@ pub fn missing(
     let missing = shards
         .iter()
         .filter(|shard| !known.contains(&shard.id) && !done.contains(&shard.id));
-    let rows = missing.map(|shard| LeaseRow {
-        shard: shard.id.clone(),
-        owner: None,
-        counter: 0,
-        checkpoint: checkpoint.clone(),
-        parents: shard.parents.clone(),
-        hash_range: Some(shard.hash_range.clone()),
-    });
-    rows.collect()
+    let mut rows: Vec<LeaseRow> = missing
+        .map(|shard| LeaseRow {
+            shard: shard.id.clone(),
+            owner: None,
+            counter: 0,
+            checkpoint: checkpoint.clone(),
+            parents: shard.parents.clone(),
+            hash_range: Some(shard.hash_range.clone()),
+        })
+        .collect();
+    // Parents first: a child that had a row alone would look as if they had ended. Later shards have higher numbers.
+    rows.sort_by(|one, other| one.shard.cmp(&other.shard));
+    rows
 }
 
 #[cfg(test)]
@@ -82,6 +86,9 @@ mod tests {
         let shards = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"])];
         check(&shards, &["a", "b"], &[("c", Checkpoint::TrimHorizon)]);
         check(&shards, &["a", "b", "c"], &[]);
+        let shards = [shard("c", &["b"]), shard("b", &["a"]), shard("x", &[])];
+        let horizon = Checkpoint::TrimHorizon;
+        check(&shards, &["x"], &[("b", horizon.clone()), ("c", horizon)]);
     }
 
     #[test]

@@ -201,9 +201,11 @@ impl View {
         if row.checkpoint == Checkpoint::ShardEnd {
             return Standing::Ended;
         }
-        let ended = |parent: &ShardId| {
-            self.lease(parent)
-                .is_none_or(|parent| parent.checkpoint == Checkpoint::ShardEnd)
+        let ended = |parent: &ShardId| match self.lease(parent) {
+            Some(parent) => parent.checkpoint == Checkpoint::ShardEnd,
+            // Its row is gone because it ended; but a scan is no snapshot, and one that met the child alone may have
+            // passed the parent's place before both were made.
+            None => self.was_seen_before(&row.shard),
         };
         if !row.parents.iter().all(ended) {
             return Standing::Waiting;
@@ -224,6 +226,12 @@ impl View {
     /// When the read was sent that the last rows are from.
     pub fn leases_asked(&self) -> Duration {
         self.leases_asked
+    }
+
+    /// Whether more than one read showed the row.
+    fn was_seen_before(&self, shard: &ShardId) -> bool {
+        let lease = self.leases.get(shard);
+        lease.is_some_and(|(_, pulse)| pulse.moved || !pulse.still.is_zero())
     }
 
     fn is_newer_than_workers(&self, shard: &ShardId) -> bool {
@@ -378,6 +386,8 @@ mod tests {
         view.learn(ended("b"), Duration::from_secs(1));
         assert_eq!(view.standing(&merged), Standing::Orphaned);
         view.forget(&ShardId::new("a"));
+        assert_eq!(view.standing(&merged), Standing::Waiting, "seen once");
+        view.observe_leases(at(1000, 1001), vec![ended("b"), merged.clone()]);
         assert_eq!(view.standing(&merged), Standing::Orphaned);
     }
 
