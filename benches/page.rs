@@ -60,7 +60,7 @@ fn judge_all<'a>(
         shard,
         recent,
         NOW_MS,
-        policy.actuate_within_ms,
+        &policy,
         |decisions, rulings| decide_run(decisions, view, &policy, NOW_MS, rulings),
     )
 }

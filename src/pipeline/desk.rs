@@ -201,7 +201,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
             shard,
             &mut self.recent,
             now_ms,
-            policy.actuate_within_ms,
+            &policy,
             |decisions, rulings| decide_run(decisions, &view, &policy, now_ms, rulings),
         )
     }

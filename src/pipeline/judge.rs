@@ -11,7 +11,7 @@ use crate::{
     },
     pipeline::{
         aggregate,
-        decide::Ruling,
+        decide::{Policy, Ruling},
         decode::{Reject, decode},
         recent::Recent,
     },
@@ -120,7 +120,7 @@ pub fn judge<'a>(
     shard: &'a ShardId,
     recent: &mut Recent,
     now_ms: i64,
-    actuate_within_ms: i64,
+    policy: &Policy,
     mut rule: impl FnMut(&[Decision<'a>], &mut Vec<Ruling>),
 ) -> Judged<'a> {
     let mut judged = Judged {
@@ -149,7 +149,7 @@ pub fn judge<'a>(
                 verdict,
                 decided_at_ms: now_ms,
             });
-            let late = now_ms.saturating_sub(decision.swipe.swiped_at_ms) > actuate_within_ms;
+            let late = !policy.actuates(decision.swipe.swiped_at_ms, now_ms);
             decision.answer = answer;
             decision.repeat = repeat;
             decision.actuate = !repeat && !late;
@@ -182,6 +182,15 @@ mod tests {
     use md5::{Digest, Md5};
 
     const NOW: i64 = 1_000_000;
+
+    /// Actuates within two milliseconds.
+    const BRIEF: Policy = Policy {
+        max_card_staleness_ms: 0,
+        max_clock_skew_ms: 0,
+        max_swipe_age_ms: 0,
+        actuate_within_ms: 2,
+        require_known_devices: false,
+    };
 
     fn swipe(seq: u64) -> Vec<u8> {
         format!(
@@ -242,7 +251,7 @@ mod tests {
         });
         let users = unpack(&records, after.as_ref());
         let rule = one_by_one(|| Reason::Granted, None);
-        let judged = judge(&users, &shard, &mut Recent::default(), NOW, 2, rule);
+        let judged = judge(&users, &shard, &mut Recent::default(), NOW, &BRIEF, rule);
         (
             judged
                 .decisions
@@ -308,7 +317,7 @@ mod tests {
             || reasons.next().expect("three swipes"),
             Some(Direction::In),
         );
-        let judged = judge(&users, &shard, &mut Recent::default(), NOW, 2, rule);
+        let judged = judge(&users, &shard, &mut Recent::default(), NOW, &BRIEF, rule);
         let seen: Vec<_> = judged
             .decisions
             .iter()
