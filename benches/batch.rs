@@ -10,7 +10,7 @@ use swiped::{
     },
     pipeline::{
         batch::{BatchLimits, Outbox, cut},
-        decide::Ruling,
+        decide::{Policy, Ruling},
         encode,
         judge::{judge, unpack},
         recent::Recent,
@@ -38,7 +38,7 @@ fn bench(criterion: &mut Criterion) {
         &shard,
         &mut Recent::default(),
         NOW_MS,
-        2_000,
+        &Policy::default(),
         |decisions, rulings| {
             rulings.extend(decisions.iter().map(|_| Ruling {
                 verdict: Verdict::of(Reason::Granted),
