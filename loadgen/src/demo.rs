@@ -16,7 +16,7 @@ use crate::{
     clients::Clients,
     clock,
     fleet::{End, Fleet, Hit},
-    local::{self, Endpoints},
+    local::Endpoints,
     population::Population,
     progress::Progress,
     report::{Report, SLO_P99_MS, TableCheck},
@@ -162,18 +162,12 @@ async fn prepare(
     directory: &Path,
     progress: &mut Progress,
 ) -> anyhow::Result<(Population, Fleet)> {
-    local::create_all(
-        &clients.kinesis,
-        &clients.dynamodb,
-        &target.names(args.shards),
-    )
-    .await?;
     let world = Population {
         cards: args.cards,
         seed: args.seed,
         seeded_at_ms: clock::now_ms(),
     };
-    seed::write(&clients.dynamodb, &target.access, &world, progress).await?;
+    seed::prepare(clients, target, args.shards, &world, progress).await?;
     progress.show(&format!("starting {} workers", args.workers));
     let mut fleet = Fleet::start(directory, target, args.workers as usize)?;
     fleet.wait_until_ready(args.shards).await?;

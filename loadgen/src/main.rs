@@ -140,20 +140,15 @@ async fn execute(command: Command) -> anyhow::Result<u8> {
 async fn seed(args: &SeedArgs) -> anyhow::Result<u8> {
     let target = args.target.resolve()?;
     let clients = Clients::connect(&target).await;
-    local::create_all(
-        &clients.kinesis,
-        &clients.dynamodb,
-        &target.names(args.shards),
-    )
-    .await?;
     let world = Population {
         cards: args.cards,
         seed: args.seed,
         seeded_at_ms: clock::now_ms(),
     };
-    seed::write(
-        &clients.dynamodb,
-        &target.access,
+    seed::prepare(
+        &clients,
+        &target,
+        args.shards,
         &world,
         &mut Progress::default(),
     )

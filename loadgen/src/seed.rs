@@ -11,9 +11,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     churn,
+    clients::Clients,
     item::{Item, Value},
+    local,
     population::{CHURN_CARDS, Population},
     progress::Progress,
+    target::Target,
 };
 
 /// Items of one BatchWriteItem (service limit).
@@ -27,6 +30,22 @@ const ATTEMPTS: u32 = 10;
 
 /// Key of the item that remembers the seeding; the daemon ignores it.
 const NOTE: (&str, &str) = ("LOADGEN#SEED", "SEED");
+
+/// Makes the streams and tables that are missing, streams with `shards` shards, and writes the population.
+///
+/// # Errors
+/// When something cannot be made or written.
+pub async fn prepare(
+    clients: &Clients,
+    target: &Target,
+    shards: u32,
+    world: &Population,
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
+    let names = target.names(shards);
+    local::create_all(&clients.kinesis, &clients.dynamodb, &names).await?;
+    write(&clients.dynamodb, &target.access, world, progress).await
+}
 
 /// Writes every item of the population, rules before cards, the note last.
 ///

@@ -75,11 +75,6 @@ impl Outbox {
         self.marks.is_empty()
     }
 
-    /// Bytes of all events, keys included.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The event at `index`.
     pub fn event(&self, index: usize) -> Event<'_> {
         let (start, data, end) = self.marks[index];
