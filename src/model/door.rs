@@ -126,6 +126,8 @@ impl PassbackMode {
 /// A space that access points lead from and to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Area {
+    /// The area that it lies within, so that whoever is here is there too.
+    pub parent: Option<Box<str>>,
     /// The site it belongs to.
     pub site: Option<Box<str>>,
     /// Areas whose presence and occupancy are judged together.

@@ -62,6 +62,21 @@ pub struct Ruling {
     pub verdict: Verdict,
     /// The access point's direction, when it is known.
     pub direction: Option<Direction>,
+    /// What the rules that need memory go on with; nothing where nothing is remembered.
+    pub memory: Option<Memory>,
+}
+
+/// A known card at an access point that leads from or to an area: rules 21 and 24 are still to be asked, and a grant moves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Where.
+    pub point: PointId,
+    /// Whether no earlier rule settled the swipe.
+    pub reached: bool,
+    /// What the card is exempt from.
+    pub exemptions: Exemptions,
+    /// What was remembered of it before this instant counts no more, Unix epoch milliseconds.
+    pub forgiven_ms: i64,
 }
 
 /// Decides one swipe by what `view` knows. `now_ms` is the decision's time, Unix epoch milliseconds.
@@ -96,6 +111,7 @@ pub fn decide_card(
 ) -> Ruling {
     let id = view.rulebook().point_id(&swipe.access_point);
     let point = id.and_then(|id| view.rulebook().point(id));
+    let mut memory = None;
     let verdict = match before_the_door(swipe, view, id, policy, now_ms) {
         Err(reason) => Verdict::of(reason),
         Ok(point) => {
@@ -107,12 +123,15 @@ pub fn decide_card(
                 degraded,
                 card,
             };
-            case.egress(case.at_the_door().err().unwrap_or(case.granted()))
+            let settled = case.at_the_door().err();
+            memory = case.memory(settled.is_none());
+            case.egress(settled.unwrap_or(case.granted()))
         }
     };
     Ruling {
         verdict,
         direction: point.map(|point| point.direction),
+        memory,
     }
 }
 
@@ -170,23 +189,31 @@ impl Case<'_> {
         // 16 is kept for the lockout after failed attempts.
         // 17 and 18
         self.rights(card)?;
-        // 19 comes here: the threat level, `point.threat_level` against `card.threat_authority`.
+        // 19
+        deny_unless(
+            card.threat_authority >= self.point.threat_level,
+            Reason::ThreatLevel,
+        )
         // 20 is kept for PIN and duress.
-        // 21 comes here: anti-passback, which may also set the verdict's `soft_apb`.
+        // 21, anti-passback, and 24, occupancy, need to know where the card is: `presence` asks them, after this.
         // 22 and 23 are kept for timed re-entry and implausible travel.
-        // 24 comes here: occupancy.
         // 25 to 28 are kept for first card, interlock, second card and escort, and counted uses.
-        Ok(())
+    }
+
+    fn memory(&self, reached: bool) -> Option<Memory> {
+        let card = self.card.as_ref().filter(|_| self.point.remembers)?;
+        Some(Memory {
+            point: self.point.id,
+            reached,
+            exemptions: card.exemptions,
+            forgiven_ms: i64::from(card.forgiven_s) * 1000,
+        })
     }
 
     /// Rule 6: the way out that is always open. What the later rules would have denied is a flag only.
     fn egress(&self, reason: Reason) -> Verdict {
         if self.point.direction == Direction::Out && self.point.egress == Egress::AlwaysAllow {
-            let would_deny = (reason.outcome() == Outcome::Deny).then_some(reason);
-            return Verdict {
-                would_deny,
-                ..Verdict::of(Reason::GrantedEgress)
-            };
+            return always_allowed(reason);
         }
         Verdict::of(reason)
     }
@@ -232,6 +259,15 @@ impl Case<'_> {
         } else {
             Reason::Granted
         }
+    }
+}
+
+/// Rule 6: granted, whatever a later rule says.
+pub fn always_allowed(reason: Reason) -> Verdict {
+    let would_deny = (reason.outcome() == Outcome::Deny).then_some(reason);
+    Verdict {
+        would_deny,
+        ..Verdict::of(Reason::GrantedEgress)
     }
 }
 

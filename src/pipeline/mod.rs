@@ -18,6 +18,8 @@ pub mod encode;
 pub mod fence;
 mod json;
 pub mod judge;
+pub mod occupancy;
+pub mod presence;
 pub mod reader;
 pub mod recent;
 pub mod replay;
