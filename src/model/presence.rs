@@ -20,17 +20,17 @@ pub struct Presence {
     pub at_ms: i64,
 }
 
-/// A presence as it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whereabouts<'a> {
+/// A card that moved, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
     /// The card.
-    pub card: &'a str,
+    pub card: Box<str>,
     /// The group of areas.
-    pub group: &'a str,
+    pub group: Arc<str>,
     /// Where it is now.
-    pub presence: &'a Presence,
+    pub presence: Presence,
     /// The access point that it passed.
-    pub access_point: &'a str,
+    pub access_point: Box<str>,
     /// The decision that let it pass.
-    pub decision_id: &'a str,
+    pub decision_id: String,
 }

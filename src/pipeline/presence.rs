@@ -27,7 +27,7 @@ use crate::{
         card::Exemptions,
         decision::{Answer, Decision, Outcome, Reason, Verdict},
         door::{Egress, PassbackMode},
-        presence::{Place, Presence},
+        presence::{Move, Place, Presence},
         swipe::{Direction, Swipe},
     },
     pipeline::{
@@ -50,21 +50,6 @@ pub struct Presences {
     old: HashMap<Box<str>, Known, RandomState>,
     /// What changed since it was stored last.
     moves: Vec<Move>,
-}
-
-/// A card that moved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
-    /// The card.
-    pub card: Box<str>,
-    /// The group of areas.
-    pub group: Arc<str>,
-    /// Where it is now.
-    pub presence: Presence,
-    /// The access point that it passed.
-    pub access_point: Box<str>,
-    /// The decision that let it pass.
-    pub decision_id: String,
 }
 
 impl Presences {

@@ -17,7 +17,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     metrics::{Sink, SinkMetrics},
-    model::decision::{Answer, Decision, Event},
+    model::{
+        decision::{Answer, Decision, Event},
+        presence::{Move, Presence},
+    },
     pipeline::{
         batch::{BatchLimits, Outbox, cut},
         fence::Fence,
@@ -36,6 +39,8 @@ pub struct WriteLimits {
     pub table_puts: usize,
     /// Decisions of one look into the table.
     pub table_gets: usize,
+    /// Moves of cards of one write.
+    pub table_moves: usize,
     /// Writes under way at once.
     pub in_flight: usize,
 }
@@ -96,12 +101,17 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
     pub async fn store(
         &self,
         decisions: &[Decision<'_>],
+        moves: &[Move],
         events: &Outbox,
         letters: &Outbox,
     ) -> Result<(), Fenced> {
         let table = async {
             match &self.sinks.table {
-                Some(table) => self.put_decisions(table, decisions).await,
+                // Where cards are comes after why: a crash in between finds the decisions, and moves the cards by them.
+                Some(table) => {
+                    self.put_decisions(table, decisions).await?;
+                    self.put_presences(table, moves).await
+                }
                 None => Ok(()),
             }
         };
@@ -147,6 +157,48 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
                 Err(fault) => sleep(attempt.fault(&fault)).await,
             }
         }
+    }
+
+    /// Where these cards are in these groups of areas, in their order. Without a table nothing is known.
+    pub async fn presences(
+        &self,
+        asked: &[(Box<str>, Arc<str>)],
+    ) -> Result<Vec<Option<Presence>>, Fenced> {
+        let Some(table) = &self.sinks.table else {
+            return Ok(vec![None; asked.len()]);
+        };
+        let mut looks = Vec::new();
+        for part in asked.chunks(self.limits.table_gets) {
+            looks.push(async {
+                let mut attempt = Attempt::new();
+                loop {
+                    match self.guarded(table.presences(part)).await? {
+                        Ok(found) => return Ok(found),
+                        Err(fault) => sleep(attempt.fault(&fault)).await,
+                    }
+                }
+            });
+        }
+        let found = side_by_side(self.limits.in_flight, looks).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn put_presences(&self, sink: &Arc<T>, moves: &[Move]) -> Result<(), Fenced> {
+        let mut writes = Vec::new();
+        for part in moves.chunks(self.limits.table_moves) {
+            writes.push(async {
+                let mut attempt = Attempt::new();
+                loop {
+                    self.table.write();
+                    match self.guarded(sink.put_presences(part)).await? {
+                        Ok(()) => return Ok(()),
+                        Err(fault) => sleep(attempt.fault(&fault)).await,
+                    }
+                }
+            });
+        }
+        side_by_side(self.limits.in_flight, writes).await?;
+        Ok(())
     }
 
     async fn put_events(
