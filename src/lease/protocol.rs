@@ -160,6 +160,12 @@ impl Protocol {
         mine.map(|(shard, held)| (shard, held.halted))
     }
 
+    /// How many leases the plan gives this worker.
+    pub fn planned(&self) -> usize {
+        let mine = self.targets.values().filter(|target| **target == self.me);
+        mine.count()
+    }
+
     /// Whether a drain is complete.
     pub fn is_drained(&self) -> bool {
         self.draining && self.held.is_empty()
