@@ -252,6 +252,9 @@ impl Protocol {
             }
             return;
         }
+        if row.owner.as_ref() != Some(&self.me) && !matches!(held.phase, Phase::Taking { .. }) {
+            return self.lose(now, shard, out);
+        }
         let settled = now.saturating_sub(held.started_at) >= STAY && self.view.knows_the_living();
         let may_go = !keep && (settled || self.draining);
         match &held.phase {

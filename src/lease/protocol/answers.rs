@@ -47,6 +47,20 @@ impl Protocol {
         }
     }
 
+    /// Drops a lease whose row, as it was read, is not this worker's any more. No other worker does that to one that lives, but
+    /// an operator may (`swiped leases release --force`); and the next write would be made from that row, and rob whoever
+    /// has it now.
+    pub(super) fn lose(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        let Some(held) = self.held.remove(shard) else {
+            return;
+        };
+        if matches!(held.phase, Phase::Running | Phase::Stopping) {
+            out.push(Action::Abort(shard.clone()));
+        }
+        out.push(Action::Note(shard.clone(), Note::Lost));
+        self.step_lease(now, shard, out);
+    }
+
     pub(super) fn applied(
         &mut self,
         now: Duration,
