@@ -7,7 +7,7 @@
 //! What holds: the checkpoint of a lease whose owner lives is never touched, and no record is skipped unless the
 //! operator says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
@@ -21,32 +21,19 @@ use crate::model::{
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Refusal {
     /// There is no row to write.
-    #[error("the lease table has no such row; `swiped leases list` shows those it has")]
+    #[error("the lease table has no such row")]
     NoRow,
     /// Its owner may be in the middle of a page.
-    #[error(
-        "{0} lives, and may be in the middle of a page. With --force nothing is lost: {0} finds out at its next write of the lease and drops \
-         it, and what was read since the checkpoint is decided again by whoever gets the lease. With decisions.table the first \
-         answers stand; without it a second answer can differ. To move a lease without repeats, stop its worker (SIGTERM)"
-    )]
+    #[error("{0} lives, and may be in the middle of a page")]
     Released(WorkerId),
     /// Its owner goes on from where it is and would overwrite the checkpoint.
-    #[error(
-        "{0} lives, and would go on from its own place and write over this checkpoint. Stop every worker first (SIGTERM gives leases to \
-         living peers), rewind, start them again; --force does not change this"
-    )]
+    #[error("{0} lives, and would go on from its own place")]
     Held(WorkerId),
     /// Records that nobody decided would be passed over.
-    #[error(
-        "this skips records that nobody has decided: they are lost to the decisions. --skip-records does it nevertheless"
-    )]
+    #[error("this skips records that nobody has decided")]
     Skips,
     /// What continues the shard was read, and a card's swipes there would come before older ones.
-    #[error(
-        "the shard ended and what continues it is being read ({}): older swipes would be decided after newer ones. Rewind those to trim_horizon \
-         with it (--all), or say --force",
-        names(.0)
-    )]
+    #[error("it ended, and what continues it is being read: {}", names(.0))]
     ChildrenBegun(Vec<ShardId>),
     /// Nothing was published then.
     #[error("the instant is in the future")]
@@ -62,6 +49,35 @@ pub enum Refusal {
         /// The record that comes instead.
         first: Option<SequenceNumber>,
     },
+}
+
+impl Refusal {
+    /// What is at stake, and what to do instead.
+    pub const fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::NoRow => Some(
+                "`swiped leases list` shows the rows there are; the daemon makes those that are missing.",
+            ),
+            Self::Released(_) => Some(
+                "With --force nothing is lost: the worker finds out at its next look at the lease table and drops the lease, and \
+                 what it read since the checkpoint is decided again by whoever gets the lease next. With decisions.table the first \
+                 answers stand; without it a second answer can differ. To move leases without repeats, stop their worker (SIGTERM).",
+            ),
+            Self::Held(_) => Some(
+                "A worker that lives would write over the checkpoint. Stop every worker first (SIGTERM: leases go to living peers), \
+                 rewind, and start them again. --force does not change this.",
+            ),
+            Self::Skips => Some(
+                "Skipped records are never decided. --skip-records does it nevertheless. What cannot be compared, such as \
+                 TRIM_HORIZON with a sequence number, counts as skipping.",
+            ),
+            Self::ChildrenBegun(_) => Some(
+                "Older swipes would be decided after newer ones of the same cards. Rewind the children to trim_horizon together \
+                 with their parents (--all), or say --force.",
+            ),
+            Self::Future | Self::Unreadable(_) | Self::NoRecord { .. } => None,
+        }
+    }
 }
 
 fn names(shards: &[ShardId]) -> String {
@@ -139,11 +155,8 @@ pub fn rewind(
     wanted: &Wanted,
     insist: Insist,
 ) -> Result<Option<LeaseWrite>, Refusal> {
-    if let Some(owner) = &row.owner
-        && row.checkpoint != Checkpoint::ShardEnd
-        && !is_dead(life)
-    {
-        return Err(Refusal::Held(owner.clone()));
+    if let Some(held) = held(row, life) {
+        return Err(held);
     }
     if matches!(wanted.to, Checkpoint::AtTimestamp(ms) if ms > wanted.now_ms) {
         return Err(Refusal::Future);
@@ -166,21 +179,33 @@ pub fn rewind(
     Ok(Some(write(row, Some(wanted.to.clone()))))
 }
 
-/// The children of `shard` that were read from or may be at any moment, without those that `rewound` sends back to their
-/// first record.
-pub fn begun<'a>(
-    rows: &'a [LeaseRow],
-    shard: &ShardId,
+/// Why no checkpoint of `row` can be moved, wherever to: its owner lives, or cannot be called dead.
+pub fn held(row: &LeaseRow, life: Option<Life>) -> Option<Refusal> {
+    let ended = row.checkpoint == Checkpoint::ShardEnd;
+    let owner = row.owner.as_ref().filter(|_| !ended && !is_dead(life))?;
+    Some(Refusal::Held(owner.clone()))
+}
+
+/// By shard, the children of it that were read from or may be at any moment, without those that are sent back to their first
+/// record with it, as `rewound` to `to`.
+pub fn begun(
+    rows: &[LeaseRow],
     rewound: &BTreeSet<ShardId>,
     to: &Checkpoint,
-) -> Vec<&'a ShardId> {
-    let children = rows.iter().filter(|row| {
+) -> BTreeMap<ShardId, Vec<ShardId>> {
+    let mut begun: BTreeMap<ShardId, Vec<ShardId>> = BTreeMap::new();
+    for row in rows {
         let from_start = *to == Checkpoint::TrimHorizon && rewound.contains(&row.shard);
         let untouched = row.owner.is_none()
             && !matches!(row.checkpoint, Checkpoint::At(_) | Checkpoint::ShardEnd);
-        row.parents.contains(shard) && !from_start && !untouched
-    });
-    children.map(|row| &row.shard).collect()
+        for parent in row.parents.iter().filter(|_| !from_start && !untouched) {
+            begun
+                .entry(parent.clone())
+                .or_default()
+                .push(row.shard.clone());
+        }
+    }
+    begun
 }
 
 fn is_dead(life: Option<Life>) -> bool {

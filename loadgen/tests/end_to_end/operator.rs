@@ -28,7 +28,7 @@ impl Told {
     #[track_caller]
     fn done(self, what: &str) -> Self {
         assert!(
-            self.code == Some(0) && self.out.contains(what) && !self.out.contains("REFUSED"),
+            self.code == Some(0) && self.out.contains(what) && self.err.is_empty(),
             "{what:?} is not in {self:?}"
         );
         self

@@ -8,14 +8,14 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    application::{Application, Until, Watched, owners, patiently},
+    application::{Application, Until, owners, patiently},
     print::{columns, heartbeat, out, spell, tell, time},
     probe,
 };
 use crate::{
     lease::{sync, watch::Life},
     model::{
-        lease::LeaseRow,
+        lease::{LeaseRow, WorkerId},
         position::{Checkpoint, ShardId, ShardInfo},
     },
     ports::{Fault, SwipeStream},
@@ -46,7 +46,7 @@ pub async fn list(application: &Application, json: bool, behind: bool) -> anyhow
             eprintln!("swiped: how far {shard} is behind is not known: {fault}");
         }
     }
-    let listed = listed(&rows, &shards, &watched, &behind);
+    let listed = listed(&rows, &shards, |owner| watched.life(owner), &behind);
     out(&if json {
         let rows: Vec<Value> = listed.iter().map(Listed::json).collect();
         serde_json::to_string_pretty(&rows)? + "\n"
@@ -71,7 +71,7 @@ struct Listed {
 fn listed(
     rows: &[LeaseRow],
     shards: &[ShardInfo],
-    watched: &Watched,
+    life_of: impl Fn(Option<&WorkerId>) -> Option<Life>,
     behind: &BTreeMap<ShardId, Result<i64, Fault>>,
 ) -> Vec<Listed> {
     let open = rows
@@ -79,7 +79,7 @@ fn listed(
         .filter(|row| row.checkpoint != Checkpoint::ShardEnd);
     let open: BTreeSet<&ShardId> = open.map(|row| &row.shard).collect();
     let of_row = |row: &LeaseRow| {
-        let life = watched.life(row.owner.as_ref());
+        let life = life_of(row.owner.as_ref());
         Listed {
             shard: row.shard.clone(),
             owner: row.owner.as_ref().map(ToString::to_string),
@@ -188,7 +188,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{model::lease::WorkerId, ports::FaultKind};
+    use crate::ports::FaultKind;
 
     const ALIVE: Option<Life> = Some(Life::Alive(Duration::from_millis(400)));
     const DEAD: Option<Life> = Some(Life::Dead(Duration::from_secs(3)));
@@ -224,6 +224,26 @@ mod tests {
         ] {
             assert_eq!(state(&row, &open, life), expected, "{row:?} {life:?}");
         }
+    }
+
+    #[test]
+    fn a_shard_that_has_no_row_but_should_is_shown_as_missing() {
+        let shard = |id: &str, parents: &[&str]| ShardInfo {
+            id: ShardId::new(id),
+            parents: parents.iter().map(|parent| ShardId::new(parent)).collect(),
+            hash_range: Default::default(),
+        };
+        // The row of `a` was removed after it ended: its child has one.
+        let shards = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"])];
+        let rows = [row("b", None, Checkpoint::TrimHorizon, &["a"])];
+        let listed = listed(&rows, &shards, |_| None, &BTreeMap::new());
+        let told: Vec<_> = listed
+            .iter()
+            .map(|row| (row.shard.as_str(), row.state))
+            .collect();
+        assert_eq!(told, [("b", "orphaned"), ("c", "missing")]);
+        assert_eq!(listed[1].cells()[6], "-");
+        assert_eq!(listed[1].json()["checkpoint"], Value::Null);
     }
 
     fn shown(behind: Option<Result<i64, Fault>>) -> Listed {

@@ -1,6 +1,6 @@
 //! `swiped leases release`: takes owners away, so that the plan gives their leases anew.
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
 use super::{
     Chosen,
@@ -16,13 +16,42 @@ use crate::{
         lease::{LeaseRow, Written},
         position::{Checkpoint, ShardId},
     },
+    ports::Fault,
 };
 
 /// How often a release is tried that is insisted on while the owner writes its checkpoints.
 const TRIES: u32 = 3;
 
-/// What came of one lease; `Err`: it is as it was.
-pub type Outcome = Result<String, String>;
+/// Why a lease is as it was.
+#[derive(Debug)]
+pub struct Failed {
+    why: String,
+    /// Said once, however many leases it is true of.
+    advice: Option<&'static str>,
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        let (why, advice) = (refusal.to_string(), refusal.advice());
+        Self { why, advice }
+    }
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        let advice = None;
+        Self { why, advice }
+    }
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        fault.to_string().into()
+    }
+}
+
+/// What came of one lease.
+pub type Outcome = Result<String, Failed>;
 
 /// Releases the chosen leases and prints what came of each.
 ///
@@ -40,9 +69,8 @@ pub async fn release(
     let (rows, watched) = look(application, chosen, force).await?;
     let mut outcomes = Vec::new();
     for shard in chosen.shards(&rows) {
-        let row = rows.iter().find(|row| row.shard == shard);
-        let outcome = match row {
-            None => Err(Refusal::NoRow.to_string()),
+        let outcome = match find(&rows, &shard) {
+            None => Err(Refusal::NoRow.into()),
             Some(row) => {
                 let life = watched
                     .as_ref()
@@ -81,37 +109,41 @@ async fn release_one(
     insist: Insist,
 ) -> Outcome {
     for _ in 0..TRIES {
-        let write = amend::release(&row, life, insist).map_err(|refusal| refusal.to_string())?;
-        let Some(write) = write else {
+        let Some(write) = amend::release(&row, life, insist)? else {
             return Ok(match row.checkpoint {
                 Checkpoint::ShardEnd => "ended: nobody reads it".to_owned(),
                 _ => "has no owner".to_owned(),
             });
         };
-        match application.write(&write).await {
-            Ok(Written::Applied) => {
+        match application.write(&write).await? {
+            Written::Applied => {
                 let owner = write.owner_was.map(|owner| owner.to_string());
                 return Ok(format!("released by {}", owner.unwrap_or_default()));
             }
-            Ok(Written::Conflict(Some(now))) if insist.force && now.owner == row.owner => row = now,
-            Ok(Written::Conflict(now)) => return Err(changed(now.as_ref())),
-            Err(fault) => return Err(fault.to_string()),
+            Written::Conflict(Some(now)) if insist.force && now.owner == row.owner => row = now,
+            Written::Conflict(now) => return Err(changed(now.as_ref())),
         }
     }
     Err(changed(Some(&row)))
 }
 
+/// The row of a shard; `rows` are by shard.
+pub fn find<'a>(rows: &'a [LeaseRow], shard: &ShardId) -> Option<&'a LeaseRow> {
+    let at = rows.binary_search_by(|row| row.shard.cmp(shard));
+    rows.get(at.ok()?)
+}
+
 /// Somebody was faster.
-pub fn changed(now: Option<&LeaseRow>) -> String {
+pub fn changed(now: Option<&LeaseRow>) -> Failed {
     let now = match now.map(|row| &row.owner) {
         None => "its row is gone".to_owned(),
         Some(None) => "it has no owner".to_owned(),
         Some(Some(owner)) => format!("{owner} has it"),
     };
-    format!("the lease changed meanwhile: {now} now; look again")
+    format!("the lease changed meanwhile: {now} now; look again").into()
 }
 
-/// Prints every outcome, and says whether all is well.
+/// Prints every outcome, then each advice once, and says whether all is well.
 pub fn print(chosen: &Chosen, outcomes: &[(ShardId, Outcome)]) -> anyhow::Result<ExitCode> {
     if outcomes.is_empty() {
         let none = match chosen {
@@ -123,11 +155,19 @@ pub fn print(chosen: &Chosen, outcomes: &[(ShardId, Outcome)]) -> anyhow::Result
     let rows = outcomes.iter().map(|(shard, outcome)| {
         let told = match outcome {
             Ok(done) => done.clone(),
-            Err(why) => format!("REFUSED: {why}"),
+            Err(failed) => format!("REFUSED: {}", failed.why),
         };
         [shard.to_string(), told]
     });
     out(&columns(&rows.collect::<Vec<_>>()))?;
-    let refused = outcomes.iter().any(|(_, outcome)| outcome.is_err());
-    Ok(ExitCode::from(u8::from(refused)))
+    let failed = || {
+        outcomes
+            .iter()
+            .filter_map(|(_, outcome)| outcome.as_ref().err())
+    };
+    let advice: BTreeSet<_> = failed().filter_map(|failed| failed.advice).collect();
+    for advice in advice {
+        eprintln!("{advice}");
+    }
+    Ok(ExitCode::from(u8::from(failed().next().is_some())))
 }

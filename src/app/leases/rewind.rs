@@ -1,22 +1,19 @@
 //! `swiped leases rewind`: moves checkpoints. Everything is looked at first; when one lease is refused, none is written.
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::process::ExitCode;
 
 use futures::{StreamExt, stream};
 
 use super::{
     Chosen, Place,
-    application::{Application, Until, Watched, owners},
+    application::{Application, Until, owners},
     print::tell,
     probe,
-    release::{Outcome, changed, print},
+    release::{Outcome, changed, find, print},
 };
 use crate::{
-    lease::amend::{self, Begins, Insist, Refusal, Wanted},
-    model::{
-        lease::{LeaseRow, LeaseWrite, Written},
-        position::{Checkpoint, ShardId},
-    },
+    lease::amend::{self, Insist, Refusal, Wanted},
+    model::lease::{LeaseWrite, Written},
     ports::Clock,
 };
 
@@ -43,26 +40,32 @@ pub async fn rewind(
         .iter()
         .filter(|row| shards.binary_search(&row.shard).is_ok());
     let watched = application.watch(&owners(meant), Until::Certain).await?;
-    let (rows, now_ms) = (application.rows().await?, Clock::System.now_ms());
+    let rows = application.rows().await?;
+    let now_ms = Clock::System.now_ms();
     let to = place.checkpoint(now_ms);
-    let begins = begins(application, &shards, &to).await;
-    let planned: Vec<Planned> = shards
-        .iter()
-        .zip(begins)
-        .map(|(shard, begins)| {
-            let (to, begun) = (to.clone(), begun(&rows, shard, &shards, &to));
-            let wanted = Wanted { to, begins, now_ms };
-            plan(&rows, shard, &watched, &begun, &wanted, insist)
-        })
-        .collect();
+    let begun = amend::begun(&rows, &shards.iter().cloned().collect(), &to);
+    let planned = shards.iter().map(|shard| async {
+        let row = find(&rows, shard).ok_or(Refusal::NoRow)?;
+        let life = watched.life(row.owner.as_ref());
+        if let Some(held) = amend::held(row, life) {
+            return Err(held);
+        }
+        let begins = probe::begins(&application.stream, shard, &to).await;
+        let (to, begun) = (to.clone(), begun.get(shard).map_or(&[][..], Vec::as_slice));
+        let wanted = Wanted { to, begins, now_ms };
+        amend::rewind(row, life, begun, &wanted, insist)
+    });
+    let planned: Vec<Planned> = stream::iter(planned).buffered(AT_ONCE).collect().await;
     let all_well = planned.iter().all(Result::is_ok);
     let mut outcomes = Vec::new();
     for (shard, planned) in shards.into_iter().zip(planned) {
         let outcome = match planned {
-            Err(refusal) => Err(refusal.to_string()),
+            Err(refusal) => Err(refusal.into()),
             Ok(None) => Ok(format!("is at {} already", tell(&to))),
+            Ok(Some(_)) if !all_well => {
+                Err("another lease was refused; none is moved".to_owned().into())
+            }
             Ok(Some(write)) if dry_run => Ok(format!("would go {}", told(&write))),
-            Ok(Some(_)) if !all_well => Err("another lease was refused; none is moved".to_owned()),
             Ok(Some(write)) => move_one(application, &write).await,
         };
         outcomes.push((shard, outcome));
@@ -70,39 +73,10 @@ pub async fn rewind(
     print(chosen, &outcomes)
 }
 
-/// Where reading begins in each shard, in the order of `shards`.
-async fn begins(application: &Application, shards: &[ShardId], to: &Checkpoint) -> Vec<Begins> {
-    let asked = shards
-        .iter()
-        .map(|shard| probe::begins(&application.stream, shard, to));
-    stream::iter(asked).buffered(AT_ONCE).collect().await
-}
-
-fn begun(rows: &[LeaseRow], shard: &ShardId, rewound: &[ShardId], to: &Checkpoint) -> Vec<ShardId> {
-    let rewound: BTreeSet<ShardId> = rewound.iter().cloned().collect();
-    let begun = amend::begun(rows, shard, &rewound, to);
-    begun.into_iter().cloned().collect()
-}
-
-fn plan(
-    rows: &[LeaseRow],
-    shard: &ShardId,
-    watched: &Watched,
-    begun: &[ShardId],
-    wanted: &Wanted,
-    insist: Insist,
-) -> Planned {
-    let row = rows.iter().find(|row| row.shard == *shard);
-    let row = row.ok_or(Refusal::NoRow)?;
-    let life = watched.life(row.owner.as_ref());
-    amend::rewind(row, life, begun, wanted, insist)
-}
-
 async fn move_one(application: &Application, write: &LeaseWrite) -> Outcome {
-    match application.write(write).await {
-        Ok(Written::Applied) => Ok(format!("moved {}", told(write))),
-        Ok(Written::Conflict(now)) => Err(changed(now.as_ref())),
-        Err(fault) => Err(fault.to_string()),
+    match application.write(write).await? {
+        Written::Applied => Ok(format!("moved {}", told(write))),
+        Written::Conflict(now) => Err(changed(now.as_ref())),
     }
 }
 

@@ -229,8 +229,9 @@ fn a_shard_that_ended_goes_back_before_its_children_began_or_with_them() {
     ];
     let of = |rewound: &[&str], to: &Checkpoint| {
         let rewound = rewound.iter().map(|name| ShardId::new(name)).collect();
-        let begun = begun(&rows, &ShardId::new("s"), &rewound, to);
-        begun.into_iter().map(ShardId::as_str).collect::<Vec<_>>()
+        let begun = begun(&rows, &rewound, to).remove(&ShardId::new("s"));
+        let begun = begun.unwrap_or_default().into_iter();
+        begun.map(|child| child.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(of(&["s"], &horizon), ["b", "c", "d"]);
     assert_eq!(of(&["s", "b", "d"], &horizon), ["c"]);
@@ -251,4 +252,13 @@ fn a_shard_that_ended_goes_back_before_its_children_began_or_with_them() {
     assert_eq!(moved(&begun, SKIP), Err(refused));
     assert_eq!(moved(&begun, FORCE), Ok(true));
     assert_eq!(moved(&[], NO), Ok(true));
+}
+
+#[test]
+fn an_ended_shard_needs_no_dead_owner_because_nobody_reads_it() {
+    let ended = row(Some("kcl"), Checkpoint::ShardEnd);
+    assert_eq!(held(&ended, ALIVE), None);
+    let open = row(Some("w"), at(5, 0));
+    assert_eq!(held(&open, ALIVE), Some(Refusal::Held(WorkerId::new("w"))));
+    assert_eq!(held(&open, DEAD), None);
 }
