@@ -36,11 +36,11 @@ impl Told {
 
     /// It was refused for this reason.
     #[track_caller]
-    fn refused(self, why: &str) {
-        assert!(
-            self.code == Some(1) && self.out.contains("REFUSED") && self.out.contains(why),
-            "{why:?} is not in {self:?}"
-        );
+    fn refused(self, why: &str) -> Self {
+        let mut lines = self.out.lines().map(|line| line.split_once("REFUSED: "));
+        let all = lines.all(|line| line.is_some_and(|(_, told)| told.contains(why)));
+        assert!(self.code == Some(1) && all, "{why:?} is not in {self:?}");
+        self
     }
 }
 
@@ -101,6 +101,13 @@ async fn everything_is_read_again_after_a_rewind_and_keeps_its_answers() {
     .await;
 
     // While it runs.
+    until("its numbers are told", async || {
+        let told = ["swiped_leases_planned", "swiped_leases_held"];
+        let [planned, held] = told.map(|name| first.metric(name));
+        (planned.await, held.await) == (2.0, 2.0)
+    })
+    .await;
+    assert_eq!(first.metric("swiped_lease_orphan_age_seconds").await, 0.0);
     for row in world.listed("first").await {
         assert_eq!(row["state"], "held", "{row}");
         assert_eq!(
@@ -179,6 +186,17 @@ async fn everything_is_read_again_after_a_rewind_and_keeps_its_answers() {
         world.leases_by_hand("first", &words).await.refused(why);
     }
     let before = world.leases().await;
+    let ago = [
+        "rewind",
+        "--all",
+        "--to",
+        "2020-01-01T00:00:00Z",
+        "--dry-run",
+    ];
+    world
+        .leases_by_hand("first", &ago)
+        .await
+        .done("to AT_TIMESTAMP 2020-01-01T00:00:00Z");
     let dry = ["rewind", "--all", "--to", "trim_horizon", "--dry-run"];
     world
         .leases_by_hand("first", &dry)
@@ -259,4 +277,40 @@ async fn the_lease_of_a_dead_owner_is_silent_and_may_be_released_and_moved_past_
     let audit = world.audit(&sent).await;
     assert_eq!(audit.events.len(), sent.len(), "and none of {skipped:?}");
     drop(next);
+}
+
+#[tokio::test]
+async fn a_shard_that_ended_goes_back_with_what_continues_it() {
+    let world = World::new(1, 10).await;
+    let mut first = world.start_ready("first", &quick()).await;
+    world.wait_for_owners(&[("first", 1)]).await;
+    let mut sent = world.send_all().await;
+    let parent = "shardId-000000000000";
+    let split = world.clients.kinesis.split_shard().stream_name("swipes");
+    let split = split
+        .shard_to_split(parent)
+        .new_starting_hash_key((1_u128 << 127).to_string());
+    split.send().await.expect("the shard is split");
+    sent.extend(world.send_all().await);
+    world.decisions().await.wait_for(&sent).await;
+    first.stop().await;
+
+    let alone = ["rewind", parent, "--to", "trim_horizon"];
+    let told = world.leases_by_hand("first", &alone).await;
+    let told = told.refused("what continues it is being read: shardId-000000000001");
+    assert!(told.err.contains("or say --force"), "{told:?}");
+    let with_children = ["rewind", "--all", "--to", "trim_horizon"];
+    let told = world.leases_by_hand("first", &with_children).await;
+    told.done("moved from SHARD_END to TRIM_HORIZON");
+    let states: Vec<_> = world.listed("first").await;
+    let states: Vec<_> = states.iter().map(|row| row["state"].as_str()).collect();
+    assert_eq!(states, [Some("orphaned"), Some("waiting"), Some("waiting")]);
+
+    let second = world.start_ready("second", &quick()).await;
+    until("all of it is read again", async || {
+        second.metric("swiped_swipes_total").await >= sent.len() as f64
+    })
+    .await;
+    let audit = world.audit(&sent).await;
+    assert!(audit.duplicates > 0, "nothing was decided twice");
 }
