@@ -28,7 +28,8 @@ pub enum Life {
 /// A counter that is watched.
 #[derive(Debug)]
 struct Pulse {
-    count: u64,
+    /// A process and its heartbeat; for an owner without a heartbeat, how many writes were seen.
+    count: (u64, u64),
     /// When the reply came that showed this count first.
     since: Duration,
     /// When the last read that showed it was sent.
@@ -38,7 +39,7 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn first(count: u64, seen: Seen, written_after: Option<Duration>) -> Self {
+    fn first(count: (u64, u64), seen: Seen, written_after: Option<Duration>) -> Self {
         Self {
             count,
             since: seen.replied,
@@ -47,7 +48,7 @@ impl Pulse {
         }
     }
 
-    fn observe(&mut self, count: u64, seen: Seen) {
+    fn observe(&mut self, count: (u64, u64), seen: Seen) {
         if count == self.count {
             self.asked = seen.asked;
         } else {
@@ -97,9 +98,10 @@ impl Watch {
             .retain(|id, _| rows.iter().any(|row| row.id == *id));
         for row in rows {
             // A row that was not there at the last look was written since.
-            let first = || Pulse::first(row.heartbeat, seen, before);
+            let count = (row.process, row.heartbeat);
+            let first = || Pulse::first(count, seen, before);
             let pulse = self.workers.entry(row.id.clone()).or_insert_with(first);
-            pulse.observe(row.heartbeat, seen);
+            pulse.observe(count, seen);
         }
     }
 
@@ -118,9 +120,9 @@ impl Watch {
             self.leases.insert(row.shard.clone(), entry);
         }
         for (owner, more) in writes {
-            let first = || Pulse::first(0, seen, None);
+            let first = || Pulse::first((0, 0), seen, None);
             let pulse = self.owners.entry(owner).or_insert_with(first);
-            pulse.observe(pulse.count + more, seen);
+            pulse.observe((0, pulse.count.1 + more), seen);
         }
     }
 
@@ -162,8 +164,10 @@ mod tests {
     fn beat(heartbeat: u64) -> [WorkerRow; 1] {
         [WorkerRow {
             id: WorkerId::new("w"),
+            process: 1,
             heartbeat,
             leaving: false,
+            bell: 0,
         }]
     }
 

@@ -89,6 +89,8 @@ catalogue! {
     LEASE_ORPHAN_AGE = "swiped_lease_orphan_age_seconds" G, Seconds, [],
         "For how long this worker has seen a lease without a living owner, the longest of all; 0 when every lease has one.";
     LEASES = "swiped_leases" G, Count, ["state"], "Leases of the whole application as this worker sees them.";
+    LEASE_UNCOVERED = "swiped_lease_uncovered_ratio" G, Count, [],
+        "The part of the stream's hash keys that no lease covers, by the last audit.";
     LEASE_EVENTS = "swiped_lease_events_total" C, Count, ["event"], "What happened to leases at this worker.";
     CHECKPOINTS = "swiped_checkpoints_total" C, Count, ["outcome"], "Writes of a checkpoint.";
     HEARTBEAT_AGE = "swiped_heartbeat_age_seconds" G, Seconds, [], "Time since this worker's last stored heartbeat.";

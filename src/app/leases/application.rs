@@ -13,7 +13,7 @@ use crate::{
         view::{STRANGER_FAILOVER, Seen},
         watch::{Life, Watch},
     },
-    model::lease::{LeaseRow, LeaseWrite, WorkerId, Written},
+    model::lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
     ports::{Fault, LeaseTable, backoff},
 };
 
@@ -116,6 +116,29 @@ impl Application {
                 return Ok(Watched { watch, now });
             }
             sleep(every).await;
+        }
+    }
+
+    /// Makes the workers that live look at the lease table, which they read seldom while nothing happens: for a heartbeat
+    /// there is a worker more, which leaves. Nothing depends on it.
+    pub async fn ring(&self) {
+        let row = WorkerRow {
+            id: WorkerId::new(&format!("operator-{:08x}", fastrand::u32(..))),
+            process: fastrand::u64(..),
+            heartbeat: 1,
+            leaving: true,
+            bell: 0,
+        };
+        let others = self.table.workers().await;
+        if others.is_ok_and(|others| others.is_empty()) {
+            return;
+        }
+        let rung = self.table.heartbeat(&row, None).await;
+        sleep(self.heartbeat * 5 / 4).await;
+        if let Err(fault) = rung.and(self.table.forget(&row).await) {
+            eprintln!(
+                "swiped: the workers find out at their next look, within half a minute: {fault}"
+            );
         }
     }
 

@@ -74,10 +74,12 @@ fn listed(
     life_of: impl Fn(Option<&WorkerId>) -> Option<Life>,
     behind: &BTreeMap<ShardId, Result<i64, Fault>>,
 ) -> Vec<Listed> {
-    let open = rows
-        .iter()
-        .filter(|row| row.checkpoint != Checkpoint::ShardEnd);
-    let open: BTreeSet<&ShardId> = open.map(|row| &row.shard).collect();
+    let missing = sync::missing(shards, rows.iter(), &Checkpoint::TrimHorizon);
+    let open = rows.iter().chain(&missing);
+    let open: BTreeSet<&ShardId> = open
+        .filter(|row| row.checkpoint != Checkpoint::ShardEnd)
+        .map(|row| &row.shard)
+        .collect();
     let of_row = |row: &LeaseRow| {
         let life = life_of(row.owner.as_ref());
         Listed {
@@ -91,16 +93,14 @@ fn listed(
         }
     };
     let mut listed: Vec<Listed> = rows.iter().map(of_row).collect();
-    let known = rows.iter().map(|row| row.shard.clone()).collect();
-    let missing = sync::missing(shards, &known, &Checkpoint::TrimHorizon);
-    listed.extend(missing.into_iter().map(|row| Listed {
-        shard: row.shard,
+    listed.extend(missing.iter().map(|row| Listed {
+        shard: row.shard.clone(),
         owner: None,
         life: None,
         state: "missing",
         behind: None,
         checkpoint: None,
-        parents: row.parents,
+        parents: row.parents.clone(),
     }));
     listed.sort_by(|one, other| one.shard.cmp(&other.shard));
     listed
@@ -235,7 +235,8 @@ mod tests {
         };
         // The row of `a` was removed after it ended: its child has one.
         let shards = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"])];
-        let rows = [row("b", None, Checkpoint::TrimHorizon, &["a"])];
+        let begun = Checkpoint::AtTimestamp(5);
+        let rows = [row("b", None, begun, &["a"])];
         let listed = listed(&rows, &shards, |_| None, &BTreeMap::new());
         let told: Vec<_> = listed
             .iter()
@@ -244,6 +245,15 @@ mod tests {
         assert_eq!(told, [("b", "orphaned"), ("c", "missing")]);
         assert_eq!(listed[1].cells()[6], "-");
         assert_eq!(listed[1].json()["checkpoint"], Value::Null);
+
+        // A child that was never read waits for its parent, whose row was lost.
+        let rows = [row("b", None, Checkpoint::TrimHorizon, &["a"])];
+        let listed = super::listed(&rows, &shards[..2], |_| None, &BTreeMap::new());
+        let told: Vec<_> = listed
+            .iter()
+            .map(|row| (row.shard.as_str(), row.state))
+            .collect();
+        assert_eq!(told, [("a", "missing"), ("b", "waiting")]);
     }
 
     fn shown(behind: Option<Result<i64, Fault>>) -> Listed {

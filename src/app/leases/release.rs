@@ -80,7 +80,11 @@ pub async fn release(
         };
         outcomes.push((shard, outcome));
     }
-    print(chosen, &outcomes)
+    let code = print(chosen, &outcomes)?;
+    if outcomes.iter().any(|(_, outcome)| outcome.is_ok()) {
+        application.ring().await;
+    }
+    Ok(code)
 }
 
 /// The rows, and who of the chosen ones' owners lives; that does not matter to somebody who insists.

@@ -70,7 +70,11 @@ pub async fn rewind(
         };
         outcomes.push((shard, outcome));
     }
-    print(chosen, &outcomes)
+    let code = print(chosen, &outcomes)?;
+    if !dry_run && outcomes.iter().any(|(_, outcome)| outcome.is_ok()) {
+        application.ring().await;
+    }
+    Ok(code)
 }
 
 async fn move_one(application: &Application, write: &LeaseWrite) -> Outcome {

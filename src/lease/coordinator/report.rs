@@ -109,7 +109,7 @@ where
         self.metrics.planned(self.protocol.planned() as u64);
         let oldest = self.orphans.are(Instant::now(), orphans.into_iter());
         self.metrics.orphan_age(oldest);
-        let workers = view.targets(!self.draining).len();
+        let workers = view.targets(!self.row.leaving).len();
         self.metrics.workers(workers as u64);
         self.metrics
             .halted(self.protocol.held().filter(|(_, halted)| *halted).count() as u64);
