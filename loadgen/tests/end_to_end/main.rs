@@ -14,4 +14,5 @@ mod kcl;
 mod operator;
 mod rejects;
 mod reshard;
+mod rows;
 mod staleness;
