@@ -11,8 +11,8 @@ use crate::model::{
     decision::{Answer, Decision, Event},
     item::{Change, Item},
     lease::{LeaseRow, LeaseWrite, WorkerRow, Written},
-    presence::{Move, Presence},
     position::{Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
+    presence::{Move, Presence},
 };
 
 pub use clock::Clock;

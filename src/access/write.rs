@@ -188,7 +188,10 @@ impl Writer {
             }
             AreaRules {
                 id: Arc::clone(id),
-                group: item.group.as_deref().map_or_else(|| Arc::clone(id), Arc::from),
+                group: item
+                    .group
+                    .as_deref()
+                    .map_or_else(|| Arc::clone(id), Arc::from),
                 within: within.into(),
                 passback: item.passback,
                 passback_timeout_ms: i64::from(item.passback_timeout_min) * 60_000,

@@ -12,21 +12,21 @@ use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info};
 
 use crate::{
-    access::cache::{AccessCache, View},
+    access::cache::AccessCache,
     metrics::{DecisionMetrics, DecisionTally, PageMetrics, PageTally, RejectTally, ShardMetrics},
     model::{
-        decision::{Answer, Decision, Source, Verdict},
+        decision::Source,
         lease::Finish,
         position::{Page, Position, ShardId},
-        swipe::Swipe,
     },
     pipeline::{
         batch::Outbox,
         consumer::{Progress, Shared},
-        decide::{Policy, Ruling, decide_run},
+        decide::Policy,
         encode,
         fence::Fence,
-        judge::{Judged, Rules, UserRecord, judge, undecided, unpack},
+        hearing::Hearing,
+        judge::{Judged, UserRecord, judge, undecided, unpack},
         occupancy::Occupancy,
         presence::Presences,
         recent::Recent,
@@ -66,32 +66,6 @@ pub struct Desk<E, T> {
     shard_metrics: ShardMetrics,
     page_metrics: PageMetrics,
     decision_metrics: DecisionMetrics,
-}
-
-/// What is asked while a part is judged.
-struct Seat<'a> {
-    view: View,
-    policy: Policy,
-    now_ms: i64,
-    presences: &'a mut Presences,
-    occupancy: &'a Occupancy,
-}
-
-impl Rules for Seat<'_> {
-    fn rule(&mut self, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool {
-        decide_run(decisions, &self.view, &self.policy, self.now_ms, rulings);
-        self.presences.knows(decisions, rulings, self.view.rulebook())
-    }
-
-    fn settle(&mut self, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict {
-        let book = self.view.rulebook();
-        self.presences.settle(swipe, ruling, book, self.occupancy)
-    }
-
-    fn repeated(&mut self, swipe: &Swipe<'_>, answer: &Answer, ruling: &Ruling) {
-        let book = self.view.rulebook();
-        self.presences.repeated(swipe, answer, ruling, book, self.occupancy);
-    }
 }
 
 /// Where a shard stops rather than lose a record.
@@ -240,15 +214,23 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         judged.decisions.reserve(part.len());
         let mut from = 0;
         loop {
-            let mut rules = Seat {
+            let mut rules = Hearing {
                 view: self.cache.view(),
-                policy: self.policy,
+                policy: &self.policy,
                 now_ms,
                 presences: &mut self.presences,
                 occupancy: &self.occupancy,
             };
             let (rest, recent) = (&part[from..], &mut self.recent);
-            from += judge(rest, shard, recent, now_ms, &self.policy, &mut rules, &mut judged);
+            from += judge(
+                rest,
+                shard,
+                recent,
+                now_ms,
+                &self.policy,
+                &mut rules,
+                &mut judged,
+            );
             if from == part.len() {
                 return Ok(judged);
             }

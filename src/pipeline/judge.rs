@@ -180,7 +180,11 @@ pub fn judge<'a>(
 }
 
 /// The swipes of `users`, none of them decided: to ask what is stored of them.
-pub fn undecided<'a>(users: &[UserRecord<'a>], shard: &'a ShardId, now_ms: i64) -> Vec<Decision<'a>> {
+pub fn undecided<'a>(
+    users: &[UserRecord<'a>],
+    shard: &'a ShardId,
+    now_ms: i64,
+) -> Vec<Decision<'a>> {
     let swipes = users.iter().filter_map(|user| {
         let swipe = user.swipe().ok()?;
         Some(unsettled(swipe, user.source(shard), now_ms))

@@ -16,6 +16,7 @@ pub mod decode;
 pub mod desk;
 pub mod encode;
 pub mod fence;
+pub mod hearing;
 mod json;
 pub mod judge;
 pub mod occupancy;

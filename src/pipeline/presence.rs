@@ -74,13 +74,19 @@ impl Presences {
             let point = ruling.memory.and_then(|memory| book.point(memory.point));
             point.is_none_or(|point| {
                 let passage = book.passage(point);
-                self.missing(&decision.swipe.card_id, passage).next().is_none()
+                self.missing(&decision.swipe.card_id, passage)
+                    .next()
+                    .is_none()
             })
         })
     }
 
     /// The cards and groups of these swipes that the table has to be asked about, each once.
-    pub fn unknown(&self, decisions: &[Decision<'_>], book: &Rulebook) -> Vec<(Box<str>, Arc<str>)> {
+    pub fn unknown(
+        &self,
+        decisions: &[Decision<'_>],
+        book: &Rulebook,
+    ) -> Vec<(Box<str>, Arc<str>)> {
         let mut unknown = BTreeSet::new();
         for swipe in decisions.iter().map(|decision| &decision.swipe) {
             let point = book.point_id(&swipe.access_point);
@@ -125,7 +131,14 @@ impl Presences {
         };
         let passage = book.passage(point);
         let verdict = match memory.reached {
-            true => self.verdict(swipe, ruling.verdict, &memory, (point, passage), book, occupancy),
+            true => self.verdict(
+                swipe,
+                ruling.verdict,
+                &memory,
+                (point, passage),
+                book,
+                occupancy,
+            ),
             false => ruling.verdict,
         };
         self.follow(swipe, verdict, passage, book, occupancy);
@@ -164,7 +177,10 @@ impl Presences {
         let full = passage.to.filter(|to| {
             let inside = passage.from.is_some_and(|from| from.is_within(&to.id));
             let limit = i64::from(to.occupancy_upper);
-            limit > 0 && !inside && !exempt(Exemptions::OCCUPANCY) && occupancy.count(&to.id) >= limit
+            limit > 0
+                && !inside
+                && !exempt(Exemptions::OCCUPANCY)
+                && occupancy.count(&to.id) >= limit
         });
         let denied = match (violated, full) {
             (PassbackMode::Hard, _) => Some(Reason::AntiPassbackViolation),
@@ -208,9 +224,8 @@ impl Presences {
             },
         };
         let comes_out = |to: &AreaRules| from.is_some_and(|from| from.is_within(&to.id));
-        let again = to.filter(|to| {
-            !comes_out(to) && known(to).is_some_and(|place| is_in(place, to))
-        });
+        let again =
+            to.filter(|to| !comes_out(to) && known(to).is_some_and(|place| is_in(place, to)));
         let not_there = from.filter(|from| known(from).is_some_and(|place| !is_in(place, from)));
         let modes = again.into_iter().chain(not_there).map(|area| area.passback);
         modes.max_by_key(|mode| *mode as u8).unwrap_or_default()
@@ -230,9 +245,8 @@ impl Presences {
         }
         let entered = to.map(|to| (&to.group, Place::Inside(Arc::clone(&to.id))));
         // Whoever enters an inner area stays in the outer one.
-        let left = from.filter(|from| {
-            to.is_none_or(|to| to.group != from.group && !to.is_within(&from.id))
-        });
+        let left = from
+            .filter(|from| to.is_none_or(|to| to.group != from.group && !to.is_within(&from.id)));
         let left = left.map(|from| (&from.group, Place::Outside));
         for (group, place) in entered.into_iter().chain(left) {
             let before = self.presence(&swipe.card_id, group);
@@ -240,7 +254,8 @@ impl Presences {
                 continue;
             }
             let was = before.map(|before| before.place.clone());
-            if before.is_some_and(|before| before.at_ms == swipe.swiped_at_ms && before.place == place)
+            if before
+                .is_some_and(|before| before.at_ms == swipe.swiped_at_ms && before.place == place)
             {
                 continue;
             }
