@@ -8,6 +8,7 @@
 //! and is not.
 
 mod build;
+mod count;
 pub mod leases;
 mod publish;
 
@@ -37,6 +38,7 @@ use crate::{
 };
 
 use build::{endpoints, lease_limits, shared, worker_id};
+use count::count;
 use publish::publish;
 
 /// How often the status page is brought up to date, and the watchdog told that all is well.
@@ -156,6 +158,10 @@ async fn run(
     info!(cards = cache.cards(), "access cache loaded");
 
     let shared = Arc::new(shared(config, &clients, cache));
+    if let Some(table) = &shared.sinks.table {
+        let (table, cache) = (Arc::clone(table), Arc::clone(&shared.cache));
+        tokio::spawn(count(table, cache, Arc::clone(&shared.occupancy)));
+    }
     let coordinator = Coordinator::new(
         me,
         fastrand::u64(..),

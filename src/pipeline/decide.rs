@@ -7,6 +7,9 @@
 //!
 //! Pure: reads no clock, allocates nothing, hashes at most three strings (access point, device, card).
 
+mod policy;
+mod ruling;
+
 use crate::{
     access::{
         cache::{RUN_MAX, View},
@@ -20,64 +23,8 @@ use crate::{
     },
 };
 
-/// What the operator sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// How old what is known about cards may be before rule 8 speaks, in milliseconds.
-    pub max_card_staleness_ms: i64,
-    /// How far a device's clock may be ahead, in milliseconds.
-    pub max_clock_skew_ms: i64,
-    /// How old a swipe may be unless it is marked `offline`, in milliseconds. Long, so that a backlog is decided
-    /// and not refused.
-    pub max_swipe_age_ms: i64,
-    /// How old a swipe may be for the gate to act on its decision, in milliseconds.
-    pub actuate_within_ms: i64,
-    /// Whether a device without an item is refused.
-    pub require_known_devices: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            max_card_staleness_ms: 60_000,
-            max_clock_skew_ms: 30_000,
-            max_swipe_age_ms: 86_400_000,
-            actuate_within_ms: 2_000,
-            require_known_devices: false,
-        }
-    }
-}
-
-impl Policy {
-    /// Whether a gate should still act on a decision made at `now_ms`.
-    pub const fn actuates(&self, swiped_at_ms: i64, now_ms: i64) -> bool {
-        now_ms.saturating_sub(swiped_at_ms) <= self.actuate_within_ms
-    }
-}
-
-/// The answer to a swipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ruling {
-    /// Grant or deny, and why.
-    pub verdict: Verdict,
-    /// The access point's direction, when it is known.
-    pub direction: Option<Direction>,
-    /// What the rules that need memory go on with; nothing where nothing is remembered.
-    pub memory: Option<Memory>,
-}
-
-/// A known card at an access point that leads from or to an area: rules 21 and 24 are still to be asked, and a grant moves it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// Where.
-    pub point: PointId,
-    /// Whether no earlier rule settled the swipe.
-    pub reached: bool,
-    /// What the card is exempt from.
-    pub exemptions: Exemptions,
-    /// What was remembered of it before this instant counts no more, Unix epoch milliseconds.
-    pub forgiven_ms: i64,
-}
+pub use policy::Policy;
+pub use ruling::{Memory, Ruling};
 
 /// Decides one swipe by what `view` knows. `now_ms` is the decision's time, Unix epoch milliseconds.
 pub fn decide(swipe: &Swipe<'_>, view: &View, policy: &Policy, now_ms: i64) -> Ruling {

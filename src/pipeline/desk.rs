@@ -6,16 +6,19 @@
 //! After a take-over records come again that were decided before: while the replay window is open ([`Replay`]), every
 //! part is looked up in the decision table first, and what is found there stands.
 
+mod halt;
+
 use std::sync::Arc;
 
 use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info};
 
+use halt::{Halt, halt};
+
 use crate::{
     access::cache::AccessCache,
     metrics::{DecisionMetrics, DecisionTally, PageMetrics, PageTally, RejectTally, ShardMetrics},
     model::{
-        decision::Source,
         lease::Finish,
         position::{Page, Position, ShardId},
     },
@@ -66,32 +69,6 @@ pub struct Desk<E, T> {
     shard_metrics: ShardMetrics,
     page_metrics: PageMetrics,
     decision_metrics: DecisionMetrics,
-}
-
-/// Where a shard stops rather than lose a record.
-#[derive(Debug)]
-struct Halt {
-    /// The index of that record in its part.
-    at: usize,
-    why: String,
-}
-
-/// Cuts `judged` off before the first reject of `part`, if there is one.
-fn halt(part: &[UserRecord<'_>], judged: &mut Judged<'_>) -> Option<Halt> {
-    let first = judged.rejects.first()?;
-    let Source { sequence, sub, .. } = first.source;
-    let why = format!(
-        "a record is no swipe ({}: {}) at {sequence}, and there is no rejects.stream to keep it; \
-         configure one, or set rejects.on_reject = \"skip\" to lose such records",
-        first.reject.kind.as_str(),
-        first.reject.detail
-    );
-    let mut users = part.iter();
-    let at = users.position(|user| user.record.sequence.as_str() == sequence && user.sub == sub)?;
-    // Every user record before the first reject is a decision.
-    judged.decisions.truncate(at);
-    judged.rejects.clear();
-    Some(Halt { at, why })
 }
 
 impl<E: EventStream, T: DecisionTable> Desk<E, T> {

@@ -14,12 +14,9 @@
 //! * An area lies within its `Parent`s: who is in the inner one is in the outer one, too. Coming out of an inner area is no
 //!   second entry into the outer one, and fills it no further.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+mod memory;
 
-use foldhash::fast::RandomState;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     access::rulebook::{AreaRules, Passage, Point, Rulebook},
@@ -36,18 +33,12 @@ use crate::{
     },
 };
 
-/// Cards of one generation of the memory: those of one shard's busiest hour (1 000 swipes a second, four a card and hour
-/// would be more; what is dropped is read again), in about 10 MiB.
-const GENERATION: usize = 65_536;
-
-/// What is known of a card in each group of areas that it was asked about; nothing, when it was never seen there.
-type Known = Vec<(Arc<str>, Option<Presence>)>;
+use memory::Memories;
 
 /// Where the cards of one shard are.
 #[derive(Debug, Default)]
 pub struct Presences {
-    young: HashMap<Box<str>, Known, RandomState>,
-    old: HashMap<Box<str>, Known, RandomState>,
+    memory: Memories,
     /// What changed since it was stored last.
     moves: Vec<Move>,
 }
@@ -59,7 +50,7 @@ impl Presences {
         card: &str,
         passage: Passage<'a>,
     ) -> impl Iterator<Item = &'a Arc<str>> {
-        let known = self.known(card);
+        let known = self.memory.of(card);
         let remembered = move |group: &Arc<str>| {
             known.is_some_and(|known| known.iter().any(|(name, _)| name == group))
         };
@@ -102,7 +93,7 @@ impl Presences {
 
     /// The table was asked about `card` in `group`.
     pub fn learn(&mut self, card: &str, group: &Arc<str>, presence: Option<Presence>) {
-        self.set(card, group, presence);
+        self.memory.set(card, group, presence);
     }
 
     /// Takes what changed since the last call, the last state of each card and group.
@@ -208,7 +199,7 @@ impl Presences {
         book: &Rulebook,
     ) -> PassbackMode {
         let known = |area: &AreaRules| {
-            let presence = self.presence(&swipe.card_id, &area.group)?;
+            let presence = self.memory.presence(&swipe.card_id, &area.group)?;
             let age_ms = swipe.swiped_at_ms.saturating_sub(presence.at_ms);
             let timeout = area.passback_timeout_ms;
             let counts = age_ms >= 0
@@ -249,7 +240,7 @@ impl Presences {
             .filter(|from| to.is_none_or(|to| to.group != from.group && !to.is_within(&from.id)));
         let left = left.map(|from| (&from.group, Place::Outside));
         for (group, place) in entered.into_iter().chain(left) {
-            let before = self.presence(&swipe.card_id, group);
+            let before = self.memory.presence(&swipe.card_id, group);
             if before.is_some_and(|before| before.at_ms > swipe.swiped_at_ms) {
                 continue;
             }
@@ -271,35 +262,10 @@ impl Presences {
                 access_point: Box::from(&*swipe.access_point),
                 decision_id: format!("{}#{}", swipe.device_id, swipe.device_seq),
             });
-            self.set(&swipe.card_id, group, Some(presence));
-        }
-    }
-
-    fn known(&self, card: &str) -> Option<&Known> {
-        self.young.get(card).or_else(|| self.old.get(card))
-    }
-
-    fn presence(&self, card: &str, group: &str) -> Option<&Presence> {
-        let mut known = self.known(card)?.iter();
-        let (_, presence) = known.find(|(name, _)| **name == *group)?;
-        presence.as_ref()
-    }
-
-    fn set(&mut self, card: &str, group: &Arc<str>, presence: Option<Presence>) {
-        if !self.young.contains_key(card) {
-            if self.young.len() >= GENERATION {
-                std::mem::swap(&mut self.young, &mut self.old);
-                self.young.clear();
-            }
-            let known = self.old.remove(card).unwrap_or_default();
-            self.young.insert(Box::from(card), known);
-        }
-        let Some(known) = self.young.get_mut(card) else {
-            return;
-        };
-        match known.iter_mut().find(|(name, _)| name == group) {
-            Some((_, before)) => *before = presence,
-            None => known.push((Arc::clone(group), presence)),
+            self.memory.set(&swipe.card_id, group, Some(presence));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

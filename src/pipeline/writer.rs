@@ -9,6 +9,7 @@
 //! which a record would be given up. A write that is under way when the fence closes is abandoned.
 
 mod attempt;
+mod moves;
 
 use std::{future::Future, ops::Range, pin::pin, sync::Arc};
 
@@ -19,7 +20,7 @@ use crate::{
     metrics::{Sink, SinkMetrics},
     model::{
         decision::{Answer, Decision, Event},
-        presence::{Move, Presence},
+        presence::Move,
     },
     pipeline::{
         batch::{BatchLimits, Outbox, cut},
@@ -157,48 +158,6 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
                 Err(fault) => sleep(attempt.fault(&fault)).await,
             }
         }
-    }
-
-    /// Where these cards are in these groups of areas, in their order. Without a table nothing is known.
-    pub async fn presences(
-        &self,
-        asked: &[(Box<str>, Arc<str>)],
-    ) -> Result<Vec<Option<Presence>>, Fenced> {
-        let Some(table) = &self.sinks.table else {
-            return Ok(vec![None; asked.len()]);
-        };
-        let mut looks = Vec::new();
-        for part in asked.chunks(self.limits.table_gets) {
-            looks.push(async {
-                let mut attempt = Attempt::new();
-                loop {
-                    match self.guarded(table.presences(part)).await? {
-                        Ok(found) => return Ok(found),
-                        Err(fault) => sleep(attempt.fault(&fault)).await,
-                    }
-                }
-            });
-        }
-        let found = side_by_side(self.limits.in_flight, looks).await?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    async fn put_presences(&self, sink: &Arc<T>, moves: &[Move]) -> Result<(), Fenced> {
-        let mut writes = Vec::new();
-        for part in moves.chunks(self.limits.table_moves) {
-            writes.push(async {
-                let mut attempt = Attempt::new();
-                loop {
-                    self.table.write();
-                    match self.guarded(sink.put_presences(part)).await? {
-                        Ok(()) => return Ok(()),
-                        Err(fault) => sleep(attempt.fault(&fault)).await,
-                    }
-                }
-            });
-        }
-        side_by_side(self.limits.in_flight, writes).await?;
-        Ok(())
     }
 
     async fn put_events(
