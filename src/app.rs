@@ -10,6 +10,7 @@
 mod build;
 mod count;
 pub mod leases;
+mod order;
 mod publish;
 
 use std::{future::Future, path::Path, process::ExitCode, sync::Arc, time::Duration};
@@ -158,6 +159,13 @@ async fn run(
     info!(cards = cache.cards(), "access cache loaded");
 
     let shared = Arc::new(shared(config, &clients, cache));
+    let Some(order) = patiently(&drain, || shared.stream.keeps_order())
+        .await
+        .context("swipes.stream")?
+    else {
+        return Ok(());
+    };
+    order::judge(order, &shared)?;
     if let Some(table) = &shared.sinks.table {
         let (table, cache) = (Arc::clone(table), Arc::clone(&shared.cache));
         tokio::spawn(count(table, cache, Arc::clone(&shared.occupancy)));
