@@ -137,6 +137,7 @@ fn area(item: &Item) -> Result<Area, ItemError> {
         passback: fields::word(item, "PassbackMode", PassbackMode::parse)?.unwrap_or_default(),
         passback_timeout_min: fields::integer(item, "PassbackTimeoutMin")?.unwrap_or(0),
         occupancy_upper: fields::integer(item, "OccupancyUpper")?.unwrap_or(0),
+        muster: fields::flag(item, "Muster")?,
     })
 }
 

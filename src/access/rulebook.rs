@@ -45,7 +45,7 @@ pub struct Point {
     pub threat_level: u8,
     /// Whether its site is locked down.
     pub site_lockdown: bool,
-    /// Whether it leads from or to an area that has an item, so that who passes is remembered.
+    /// Whether it leads from or to an area of which it is remembered who is inside.
     pub remembers: bool,
     pub(super) area_from: Option<u32>,
     pub(super) area_to: Option<u32>,
@@ -65,7 +65,8 @@ pub(super) struct SiteRules {
     pub(super) calendars: Box<[u32]>,
 }
 
-/// An area as the rules read it: one that has an item. Of any other nothing is remembered.
+/// An area as the rules read it: one in whose group it is remembered where cards are, because an area of it has anti-passback,
+/// a limit, or a list of who is inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AreaRules {
     /// Its id.
@@ -191,17 +192,17 @@ impl Rulebook {
         self.points.get(id.0 as usize)?.as_ref()
     }
 
-    /// The area of that id, when it has an item.
+    /// The area of that id, when it is remembered who is inside.
     pub fn area(&self, id: &str) -> Option<&AreaRules> {
         self.area_of(self.area_ids.get(id).copied())
     }
 
-    /// Every area that has an item.
+    /// Every area of which that is remembered.
     pub fn areas(&self) -> impl Iterator<Item = &AreaRules> {
         self.areas.iter().flatten()
     }
 
-    /// The areas that the access point leads from and to, as far as they have items.
+    /// The areas that the access point leads from and to, as far as it is remembered who is inside.
     pub fn passage(&self, point: &Point) -> Passage<'_> {
         Passage {
             from: self.area_of(point.area_from),

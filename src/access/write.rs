@@ -1,7 +1,10 @@
 //! Writing a rulebook from items: ids get their numbers in the order they are met, whether an item describes
 //! them or only mentions them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use foldhash::fast::RandomState;
 use jiff::civil::Date;
@@ -12,7 +15,7 @@ use super::{
     rulebook::{AreaRules, Covered, DeviceRules, Point, PointId, Policy, Rulebook, SiteRules},
     schedule::{Calendar, Schedule},
 };
-use crate::model::door::{AccessPoint, Area};
+use crate::model::door::{AccessPoint, Area, PassbackMode};
 
 /// The book of these items.
 pub(super) fn rulebook<'a>(
@@ -173,7 +176,20 @@ impl Writer {
         number
     }
 
+    /// The areas of which it is remembered who is inside: all of a group in which one has anti-passback, a limit, or a list.
     fn areas(&self) -> Vec<Option<AreaRules>> {
+        let asks = |item: &Area| {
+            item.passback != PassbackMode::Off || item.occupancy_upper > 0 || item.muster
+        };
+        let group = |id: &Arc<str>, item: &Area| {
+            let group = item.group.as_deref();
+            group.map_or_else(|| Arc::clone(id), Arc::from)
+        };
+        let known = self.areas_said.iter().flatten();
+        let kept: HashSet<Arc<str>> = known
+            .filter(|(_, item)| asks(item))
+            .map(|(id, item)| group(id, item))
+            .collect();
         let number = |id: &str| self.areas.0.get(id).copied();
         let said = |id: &str| self.areas_said.get(number(id)? as usize)?.as_ref();
         let rules = |(id, item): &(Arc<str>, Area)| {
@@ -188,10 +204,7 @@ impl Writer {
             }
             AreaRules {
                 id: Arc::clone(id),
-                group: item
-                    .group
-                    .as_deref()
-                    .map_or_else(|| Arc::clone(id), Arc::from),
+                group: group(id, item),
                 within: within.into(),
                 passback: item.passback,
                 passback_timeout_ms: i64::from(item.passback_timeout_min) * 60_000,
@@ -199,7 +212,9 @@ impl Writer {
             }
         };
         let said = self.areas_said.iter();
-        said.map(|said| said.as_ref().map(rules)).collect()
+        let keeps = |area: &AreaRules| kept.contains(&area.group);
+        said.map(|said| said.as_ref().map(rules).filter(keeps))
+            .collect()
     }
 
     fn finish(mut self) -> Rulebook {

@@ -138,6 +138,8 @@ pub struct Area {
     pub passback_timeout_min: u32,
     /// How many may be inside; 0 is any number.
     pub occupancy_upper: u32,
+    /// Whether to keep a list of who is inside although no rule asks for it.
+    pub muster: bool,
 }
 
 /// A reader or gate controller.

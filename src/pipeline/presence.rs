@@ -10,6 +10,7 @@
 //! How the contract's rule 21 is read:
 //! * "already inside `AreaTo`" is judged by the mode and timeout of `AreaTo`, "not in `AreaFrom`" by those of `AreaFrom`; each
 //!   only where that area has an item, and hard wins over soft.
+//! * Nothing is remembered of a group of areas in which no area has anti-passback, a limit or `Muster`.
 //! * Within a group of areas a card is in one of them or in none. Nothing known, or forgiven, violates nothing.
 //! * An area lies within its `Parent`s: who is in the inner one is in the outer one, too. Coming out of an inner area is no
 //!   second entry into the outer one, and fills it no further.

@@ -234,7 +234,7 @@ fn who_is_in_an_inner_area_is_in_the_outer_one_too() {
 #[test]
 fn an_area_is_full_until_somebody_leaves_and_an_exemption_counts() {
     let limit = [("OccupancyUpper", n(2))];
-    let mut walk = Walk::new(estate(&limit, &[], &[]));
+    let mut walk = Walk::new(estate(&limit, &mode("soft"), &[]));
     let area: Arc<str> = Arc::from("building");
     walk.occupancy.counted(&area, 0, 2);
     walk.check(&[("in", 0, Full)]);
@@ -256,7 +256,8 @@ fn an_area_is_full_until_somebody_leaves_and_an_exemption_counts() {
 
 #[test]
 fn only_the_last_move_of_a_card_in_a_group_is_stored() {
-    let mut walk = Walk::new(estate(&[], &[], &[]));
+    let muster = [("Muster", Value::Bool(true))];
+    let mut walk = Walk::new(estate(&muster, &muster, &[]));
     for (door, after_ms) in [("in", 0), ("lab-in", 1), ("lab-out", 2), ("over", 3)] {
         walk.swipe(door, after_ms);
     }
@@ -290,9 +291,20 @@ fn only_the_last_move_of_a_card_in_a_group_is_stored() {
 }
 
 #[test]
+fn nothing_is_remembered_where_nothing_asks_for_it() {
+    let mut walk = Walk::new(estate(&[], &[], &[]));
+    walk.check(&[("in", 0, Granted), ("lab-in", 1, Granted)]);
+    assert!(walk.presences.take_moves().is_empty());
+    let mut walk = Walk::new(estate(&[], &mode("soft"), &[]));
+    walk.check(&[("in", 0, Granted), ("lab-in", 1, Granted)]);
+    let moves = walk.presences.take_moves();
+    let groups: Vec<_> = moves.iter().map(|moved| &*moved.group).collect();
+    assert_eq!(groups, ["lab"]);
+}
+
+#[test]
 fn what_the_table_knows_is_asked_for_once_and_then_counts() {
-    let view = estate(&mode("hard"), &[], &[]);
-    let mut walk = Walk::new(view);
+    let mut walk = Walk::new(estate(&mode("hard"), &mode("hard"), &[]));
     let book = walk.view.rulebook();
     let point = |id: &str| book.point_id(id).and_then(|id| book.point(id)).copied();
     let (door, lab) = (
