@@ -1,11 +1,14 @@
 //! What follows from an answer: of the table to a write, of a consumer that ended, of the stream that was listed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use super::{Action, Note, Protocol, REST, held::Phase};
+use super::{
+    Action, Note, Protocol, REST,
+    held::{Held, Phase},
+};
 use crate::model::{
     lease::{Finish, LeaseRow, LeaseWrite, Written},
-    position::{Checkpoint, ShardId},
+    position::{Checkpoint, ShardId, ShardInfo},
 };
 
 impl Protocol {
@@ -29,21 +32,38 @@ impl Protocol {
                 self.applied(now, write, children, out);
             }
             Some(Written::Conflict(row)) => {
-                if matches!(held.phase, Phase::Running | Phase::Stopping) {
-                    out.push(Action::Abort(shard.clone()));
-                }
-                let wanted = matches!(held.phase, Phase::Taking { .. });
-                self.held.remove(shard);
+                self.lose(shard, out);
                 match row {
                     Some(row) => self.view.learn(row, now),
                     None => self.view.forget(shard),
                 }
-                if !wanted {
-                    out.push(Action::Note(shard.clone(), Note::Lost));
-                }
                 // It may be ours in another way: given to us while we took it from who gave it.
                 self.step(now, out);
             }
+        }
+    }
+
+    /// Whether a lease that is held is no longer this worker's, by a read of the table: somebody deleted or released the row.
+    pub(super) fn is_lost(&self, shard: &ShardId) -> bool {
+        let known = |held: &Held| {
+            let taking = matches!(held.phase, Phase::Taking { .. });
+            let row = self.view.lease(shard);
+            !taking
+                && held.writing.is_none()
+                && row.is_none_or(|row| row.owner.as_ref() != Some(&self.me))
+        };
+        self.held.get(shard).is_some_and(known)
+    }
+
+    pub(super) fn lose(&mut self, shard: &ShardId, out: &mut Vec<Action>) {
+        let Some(held) = self.held.remove(shard) else {
+            return;
+        };
+        if matches!(held.phase, Phase::Running | Phase::Stopping) {
+            out.push(Action::Abort(shard.clone()));
+        }
+        if !matches!(held.phase, Phase::Taking { .. }) {
+            out.push(Action::Note(shard.clone(), Note::Lost));
         }
     }
 
@@ -88,6 +108,7 @@ impl Protocol {
                     self.held.remove(&shard);
                     let note = owner.map_or(Note::Released, Note::Given);
                     out.push(Action::Note(shard, note));
+                    out.push(Action::Ring);
                 }
             },
             Phase::Ending(_) if write.checkpoint != Some(Checkpoint::ShardEnd) => {
@@ -96,6 +117,7 @@ impl Protocol {
             Phase::Ending(_) => {
                 self.held.remove(&shard);
                 out.push(Action::Note(shard, Note::Ended));
+                out.push(Action::Ring);
                 for child in children {
                     if self.view.lease(&child.shard).is_none() {
                         self.view.learn(child, now);
@@ -131,14 +153,20 @@ impl Protocol {
         self.step(now, out);
     }
 
-    /// A shard that the stream no longer lists, and says it does not have, ended without a last page.
-    pub(super) fn listed(&mut self, now: Duration, shards: &[ShardId], out: &mut Vec<Action>) {
+    /// The stream was listed. A shard that it no longer lists, and says it does not have, ended without a last page.
+    pub(super) fn listed(&mut self, now: Duration, shards: &[ShardInfo], out: &mut Vec<Action>) {
+        if shards.is_empty() {
+            return;
+        }
+        let names: BTreeSet<ShardId> = shards.iter().map(|shard| shard.id.clone()).collect();
         for (shard, held) in &mut self.held {
             let resting = matches!(held.phase, Phase::Resting(_));
-            if resting && held.gone && !shards.is_empty() && !shards.contains(shard) {
+            if resting && held.gone && !names.contains(shard) {
                 held.phase = Phase::Ending(Vec::new());
             }
         }
+        self.view.observe_listed(names);
+        self.remove_ended(now, shards, out);
         self.step(now, out);
     }
 }
