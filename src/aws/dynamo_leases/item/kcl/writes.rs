@@ -80,7 +80,7 @@ fn what_kcl_misses(item: &Item) -> Option<String> {
     broken.map(|(name, _)| format!("{name}: {item:?}"))
 }
 
-/// Every write there is, to the row in `item`: take, checkpoint, give with and without a checkpoint, release, end.
+/// Every write there is, to the row in `item`: take, checkpoint, give with and without a checkpoint, release, end, rewind.
 fn writes(item: &Item) -> Vec<(&'static str, LeaseWrite)> {
     let row = row(item).expect("a lease");
     let write =
@@ -111,11 +111,18 @@ fn writes(item: &Item) -> Vec<(&'static str, LeaseWrite)> {
             Some(Checkpoint::ShardEnd),
             &["shardId-7", "shardId-8"],
         ),
+        write(
+            "rewind",
+            holder,
+            None,
+            Some(Checkpoint::AtTimestamp(17)),
+            &[],
+        ),
     ]
 }
 
 /// The attributes that a write may change.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "leaseOwner",
     "checkpointOwner",
     "leaseCounter",
@@ -126,6 +133,7 @@ const OURS: [&str; 10] = [
     "pendingCheckpointSubSequenceNumber",
     "pendingCheckpointState",
     "childShardIds",
+    START_MS,
 ];
 
 #[test]
