@@ -180,3 +180,68 @@ pub fn write_json(outcomes: &[Outcome], path: &Path) -> anyhow::Result<()> {
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(scene: Scene, bend: impl FnOnce(&mut Outcome), expected: u8) {
+        let mut outcome = Outcome {
+            sent: 1000,
+            longest_idle_ms: 900,
+            idle_ms_by_shard: BTreeMap::from([(0, 300), (1, 900)]),
+            bound_ms: scene.idle_bound().map(ms),
+            ..Outcome::default()
+        };
+        bend(&mut outcome);
+        outcome.judge(scene);
+        assert_eq!(outcome.exit_code(), expected, "{outcome:?}");
+        let word = if expected == 0 { "  ok" } else { "  FAILED" };
+        assert!(table(&[outcome]).contains(word));
+    }
+
+    #[test]
+    fn a_scene_is_fine_only_when_nothing_is_lost_or_wrong_and_every_bound_holds() {
+        check(Scene::Term, |_| {}, 0);
+        check(Scene::Term, |outcome| outcome.longest_idle_ms = 1000, 0);
+        check(Scene::Term, |outcome| outcome.longest_idle_ms = 1001, 1);
+        check(Scene::Kill, |outcome| outcome.longest_idle_ms = 1001, 0);
+        check(Scene::Kill, |outcome| outcome.longest_idle_ms = 5001, 1);
+        check(
+            Scene::Replace,
+            |outcome| outcome.longest_idle_ms = 60_000,
+            0,
+        );
+        check(Scene::Term, |outcome| outcome.sent = 0, 1);
+        check(
+            Scene::Join,
+            |outcome| outcome.missed.push("never balanced".to_owned()),
+            1,
+        );
+        check(Scene::Kill, |outcome| outcome.lost = 1, 2);
+        check(Scene::Kill, |outcome| outcome.wrong = 1, 2);
+        check(Scene::Kill, |outcome| outcome.contradictory = 1, 2);
+    }
+
+    #[test]
+    fn a_swipe_may_be_decided_twice_only_where_a_worker_died_or_was_paused() {
+        for scene in Scene::ALL {
+            let may = matches!(scene, Scene::Kill | Scene::Pause);
+            check(scene, |outcome| outcome.repeats = 1, u8::from(!may));
+        }
+    }
+
+    #[test]
+    fn the_table_counts_the_shards_that_were_idle_too_long() {
+        let mut outcome = Outcome {
+            sent: 1,
+            longest_idle_ms: 1500,
+            idle_ms_by_shard: BTreeMap::from([(0, 1200), (1, 900), (2, 1500)]),
+            bound_ms: Some(1000),
+            ..Outcome::default()
+        };
+        outcome.judge(Scene::Deploy);
+        assert_eq!(outcome.missed, ["2 shards idle too long"]);
+    }
+}

@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::scene::Scene;
 use crate::fleet::{End, Fleet};
 
-/// After the start of traffic: connections are made and first pages read. Gaps in here count for nothing.
-const WARM_UP: Duration = Duration::from_secs(2);
+/// After the start of traffic, in full and in short: connections are made and first pages read. Gaps in here count for
+/// nothing.
+const WARM_UP: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(1)];
 
 /// The quiet stretch whose longest gap is the base line, and the traffic after the last step: in full and in short.
-const QUIET: [Duration; 2] = [Duration::from_secs(6), Duration::from_millis(2500)];
-const TAIL: [Duration; 2] = [Duration::from_secs(5), Duration::from_millis(2500)];
+const QUIET: [Duration; 2] = [Duration::from_secs(6), Duration::from_secs(2)];
+const TAIL: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(2)];
 
 /// How long a worker is paused; in both cases others have taken its shards by then.
 const PAUSE: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(6)];
@@ -98,7 +99,7 @@ impl Script {
     }
 
     async fn steps(&mut self, start: Instant) -> anyhow::Result<()> {
-        sleep(WARM_UP.saturating_sub(start.elapsed())).await;
+        sleep(WARM_UP[self.short].saturating_sub(start.elapsed())).await;
         self.course.quiet_from = start.elapsed();
         sleep(QUIET[self.short]).await;
         self.course.event_at = start.elapsed();
