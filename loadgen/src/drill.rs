@@ -49,7 +49,10 @@ const TRAFFIC_S: f64 = 400.0;
 const DRAIN_S: f64 = 30.0;
 
 /// How often each shard of the decisions is read. It is part of every idle time.
-const OBSERVE_EVERY_MS: u64 = 25;
+const OBSERVE_EVERY_MS: u64 = 50;
+
+/// Shards of the decision stream: enough for a backlog, and no more, since each is asked all the time.
+const DECISION_SHARDS: i32 = 8;
 
 /// How long workers may take until they share the leases evenly, before anything happens.
 const BALANCED_WITHIN: Duration = Duration::from_secs(30);
@@ -185,6 +188,11 @@ async fn prepare(
     directory: &Path,
     workers: u32,
 ) -> anyhow::Result<Fleet> {
+    if let Some(decisions) = &target.decisions {
+        let stream = clients.kinesis.create_stream().stream_name(decisions);
+        let made = stream.shard_count(DECISION_SHARDS).send().await;
+        made.with_context(|| format!("cannot create the stream {decisions}"))?;
+    }
     seed::prepare(
         clients,
         target,
