@@ -22,7 +22,7 @@ use crate::{
     clients::Clients,
     clock,
     fleet::Fleet,
-    pace::Rate,
+    pace::{Pace, Rate},
     pack::Packing,
     population::{CARDS_MIN, Population},
     progress::Progress,
@@ -162,7 +162,13 @@ async fn play(
 
     let over = stop.child_token();
     let (started, start) = oneshot::channel();
-    let script = Script::new(scene, workers, args.shards, args.short, fleet);
+    let script = Script::new(
+        scene,
+        args.shards,
+        &Pace::new(args.rate, TRAFFIC_S),
+        args.short,
+        fleet,
+    );
     let playing = tokio::spawn(script.play(start, over.clone()));
     let tell = |at| _ = started.send(at);
     let ran = run::run(&clients, &target, world, &traffic(args), over.clone(), tell).await;

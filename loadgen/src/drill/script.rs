@@ -9,15 +9,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::scene::Scene;
-use crate::fleet::{End, Fleet};
+use crate::{
+    fleet::{End, Fleet},
+    pace::Pace,
+    traffic::HUGE_SWIPE,
+};
 
-/// After the start of traffic, in full and in short: connections are made and first pages read. Gaps in here count for
-/// nothing.
-const WARM_UP: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(1)];
+/// After the start of traffic, or after the swipe of nearly 1 MiB, whichever is later: connections are made, first pages
+/// read, and that record dealt with, which holds up its shard on a slow machine. Gaps in here count for nothing.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// That swipe is not waited for any longer: at such a rate the gaps between swipes are what is measured.
+const WARM_UP_MAX: Duration = Duration::from_secs(10);
 
 /// The quiet stretch whose longest gap is the base line, and the traffic after the last step: in full and in short.
-const QUIET: [Duration; 2] = [Duration::from_secs(6), Duration::from_secs(2)];
-const TAIL: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(2)];
+const QUIET: [Duration; 2] = [Duration::from_secs(6), Duration::from_millis(1500)];
+const TAIL: [Duration; 2] = [Duration::from_secs(5), Duration::from_millis(1500)];
 
 /// How long a worker is paused; in both cases others have taken its shards by then.
 const PAUSE: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(6)];
@@ -61,18 +68,21 @@ pub struct Script {
     workers: usize,
     leases: u32,
     short: usize,
+    warm_at: Duration,
     fleet: Fleet,
     course: Course,
 }
 
 impl Script {
-    /// A script for workers that hold all leases.
-    pub fn new(scene: Scene, workers: u32, leases: u32, short: bool, fleet: Fleet) -> Self {
+    /// A script for workers that hold all leases, under traffic of that pace.
+    pub fn new(scene: Scene, leases: u32, pace: &Pace, short: bool, fleet: Fleet) -> Self {
         Self {
             scene,
-            workers: workers as usize,
+            workers: fleet.started(),
             leases,
             short: usize::from(short),
+            warm_at: Duration::try_from_secs_f64(pace.at_s(HUGE_SWIPE))
+                .map_or(WARM_UP_MAX, |at| WARM_UP_MAX.min(at + WARM_UP)),
             fleet,
             course: Course::default(),
         }
@@ -99,7 +109,7 @@ impl Script {
     }
 
     async fn steps(&mut self, start: Instant) -> anyhow::Result<()> {
-        sleep(WARM_UP[self.short].saturating_sub(start.elapsed())).await;
+        sleep(self.warm_at.saturating_sub(start.elapsed())).await;
         self.course.quiet_from = start.elapsed();
         sleep(QUIET[self.short]).await;
         self.course.event_at = start.elapsed();
