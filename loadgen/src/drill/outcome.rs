@@ -51,7 +51,7 @@ impl Outcome {
     /// Judges a scene.
     pub fn of(scene: Scene, workers: u32, ran: &Ran, table: &TableCheck, course: Course) -> Self {
         let (report, gaps) = (&ran.report, &ran.gaps);
-        let length = |from, until| gaps.longest(from, until).map_or(0, |gap| ms(gap.length()));
+        let base = gaps.longest_within(course.quiet_from, course.event_at);
         let each = gaps.longest_of_each(course.event_at);
         let mut outcome = Self {
             scene: scene.to_string(),
@@ -63,8 +63,8 @@ impl Outcome {
             contradictory: report.contradictory + table.contradictory,
             repeats: report.duplicates,
             records_resent: report.records_resent,
-            base_gap_ms: length(course.quiet_from, course.event_at),
-            longest_idle_ms: length(course.event_at, Duration::MAX),
+            base_gap_ms: base.map_or(0, |gap| ms(gap.length())),
+            longest_idle_ms: each.values().max().map_or(0, |gap| ms(*gap)),
             idle_ms_by_shard: each
                 .into_iter()
                 .map(|(shard, gap)| (shard, ms(gap)))
