@@ -50,6 +50,17 @@ pub const FAILOVER: Duration = Duration::from_secs(3);
 /// A quarter of it, as the daemon has it.
 const MARGIN: Duration = Duration::from_millis(750);
 
+/// Small batches, so that a page takes several.
+pub const WRITES: WriteLimits = WriteLimits {
+    events: BatchLimits {
+        entries: 5,
+        bytes: 100_000,
+    },
+    table_puts: 4,
+    table_gets: 6,
+    in_flight: 2,
+};
+
 /// Something done to the world or the fleet.
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
@@ -67,6 +78,12 @@ pub enum Act {
     Split(usize),
     /// Two shards are merged.
     Merge(usize),
+    /// The stream gets twice as many shards, or half as many.
+    Scale(bool),
+    /// The lease table is as an application of KCL left it a while ago.
+    KclRows,
+    /// A worker of that application renews its leases.
+    KclRenews(u32),
     /// Records older than this are forgotten.
     Trim(Ms),
     /// From now on calls fail so often.
@@ -266,6 +283,9 @@ impl Fleet<'_> {
             }
             Act::Split(nth) => self.network.world().split(nth),
             Act::Merge(nth) => self.network.world().merge(nth),
+            Act::Scale(up) => self.network.world().scale(up),
+            Act::KclRows => self.network.world().left_by_kcl(),
+            Act::KclRenews(number) => self.network.world().renewed_by_kcl(number),
             Act::Trim(age) => self.network.world().trim(age),
             Act::Weather(rates) => self.network.world().rates = rates,
         }
@@ -286,19 +306,17 @@ impl Fleet<'_> {
     fn start(&mut self, number: u32) {
         let id = WorkerId::new(&format!("w{number}"));
         let network = Arc::clone(&self.network);
-        network.born(&id);
-        network.world().tell(Event::Fleet {
-            worker: id.clone(),
-            what: Fate::Started,
-        });
-        let cache = Arc::new(self.cache());
         // Of one percent of a second, so that rates differ by five at most.
         let (rate, skew_ms) = if self.course.clocks_differ {
             (self.dice.u32(95..=105), self.dice.i64(-2_000..2_000))
         } else {
             (100, 0)
         };
-        let shared = shared(&network, &id, &cache, EPOCH_MS + skew_ms);
+        let zero_ms = EPOCH_MS + skew_ms;
+        network.born(&id, zero_ms);
+        self.tell_of(&id, zero_ms);
+        let cache = Arc::new(self.cache());
+        let shared = shared(&network, &id, &cache, zero_ms);
         let limits = limits(rate, self.course.shard_sync);
         let (status, _) = watch::channel(LeaseReport::default());
         let table = Arc::new(Line::new(&network, &id, Sink::Decisions));
@@ -320,6 +338,23 @@ impl Fleet<'_> {
             task,
         };
         self.workers.insert(number, worker);
+    }
+
+    /// Says who starts, with which clock and which cards.
+    fn tell_of(&self, id: &WorkerId, zero_ms: i64) {
+        let mut world = self.network.world();
+        let (worker, what) = (id.clone(), Fate::Started);
+        world.tell(Event::Fleet { worker, what });
+        let worker = id.clone();
+        world.tell(Event::ClockSet { worker, zero_ms });
+        for (card, (status, version)) in &self.cards {
+            world.tell(Event::CardHeard {
+                worker: id.clone(),
+                card: card.to_string(),
+                status,
+                version: *version,
+            });
+        }
     }
 
     fn cache(&self) -> AccessCache {
@@ -366,9 +401,24 @@ impl Fleet<'_> {
             let cache = Arc::clone(&worker.cache);
             let heard = self.network.now() + self.dice.u64(20..1_500);
             let heard = self.network.instant(heard);
+            let (network, id) = (Arc::clone(&self.network), worker.id.clone());
             tokio::spawn(async move {
                 sleep_until(heard).await;
-                cache.apply(&[put(card_item(card, said))]);
+                let (status, version) = said;
+                let mut world = network.world();
+                world.tell(Event::CardHeard {
+                    worker: id,
+                    card: card.to_string(),
+                    status,
+                    version,
+                });
+                let believed = match world.lie {
+                    Some(Lie::LastHeardCounts) => {
+                        i64::try_from(network.now()).expect("a short run")
+                    }
+                    _ => version,
+                };
+                cache.apply(&[put(card_item(card, (status, believed)))]);
             });
         }
     }
@@ -408,16 +458,7 @@ fn shared(
                 poll: Duration::from_millis(400),
                 hurry: Duration::from_millis(200),
             },
-            // Small batches, so that a page takes several.
-            write: WriteLimits {
-                events: BatchLimits {
-                    entries: 5,
-                    bytes: 100_000,
-                },
-                table_puts: 4,
-                table_gets: 6,
-                in_flight: 2,
-            },
+            write: WRITES,
             policy: Policy {
                 max_card_staleness_ms: i64::MAX,
                 ..Policy::default()

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until, timeout},
@@ -24,6 +25,7 @@ use crate::{
     ports::{DecisionTable, EventStream, Failed, Fault, FaultKind, LeaseTable, SwipeStream},
     sim::{
         faults::{Call, Outcome, Trip},
+        fleet::FAILOVER,
         log::{Event, Ms},
         world::{Caller, Lie, Row, World, fault, number},
     },
@@ -35,7 +37,12 @@ struct Health {
     alive: bool,
     paused_until: Ms,
     cut_off_until: Ms,
+    /// What its wall clock said at time 0 of the run.
+    zero_ms: i64,
 }
+
+/// Calls that a worker has under way: by its name, the call's, and the shard it is about.
+type UnderWay = BTreeMap<(WorkerId, &'static str, ShardId), usize>;
 
 /// The services and what lies between them and the fleet.
 #[derive(Debug)]
@@ -43,6 +50,22 @@ pub struct Network {
     start: Instant,
     world: Mutex<World>,
     health: Mutex<BTreeMap<WorkerId, Health>>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// A call that is under way until its caller has the answer, or no longer waits for it.
+struct Waiting<'n> {
+    network: &'n Network,
+    key: (WorkerId, &'static str, ShardId),
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.network.under_way();
+        if let Some(open) = under_way.get_mut(&self.key) {
+            *open -= 1;
+        }
+    }
 }
 
 impl Network {
@@ -52,6 +75,7 @@ impl Network {
             start: Instant::now(),
             world: Mutex::new(world),
             health: Mutex::default(),
+            under_way: Mutex::default(),
         }
     }
 
@@ -77,12 +101,24 @@ impl Network {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker that is well.
-    pub fn born(&self, worker: &WorkerId) {
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wall_clock(&self, worker: &WorkerId) -> i64 {
+        let zero_ms = self.health()[worker].zero_ms;
+        zero_ms + i64::try_from(self.now()).expect("a short run")
+    }
+
+    /// A worker that is well, and whose wall clock said `zero_ms` when the run began.
+    pub fn born(&self, worker: &WorkerId, zero_ms: i64) {
         let health = Health {
             alive: true,
             paused_until: 0,
             cut_off_until: 0,
+            zero_ms,
         };
         self.health().insert(worker.clone(), health);
     }
@@ -148,6 +184,26 @@ impl Line {
             }
             sleep_until(self.network.instant(health.paused_until)).await;
         }
+    }
+
+    /// Says that a call about `shard` leaves, and counts it until what is returned is dropped.
+    fn asks(&self, call: &'static str, shard: &ShardId, entries: usize) -> Waiting<'_> {
+        let key = (self.worker.clone(), call, shard.clone());
+        let open = {
+            let mut under_way = self.network.under_way();
+            let open = under_way.entry(key.clone()).or_default();
+            *open += 1;
+            *open
+        };
+        self.network.world().tell(Event::Asked {
+            worker: self.worker.clone(),
+            call,
+            shard: shard.clone(),
+            entries,
+            open,
+        });
+        let network = &self.network;
+        Waiting { network, key }
     }
 
     fn trip(&self, call: Call, name: &'static str, cut_off_until: Ms) -> (Trip, Caller) {
@@ -231,6 +287,17 @@ impl Line {
     fn lie(&self) -> Option<Lie> {
         self.network.world().lie
     }
+
+    /// The write, or what a lie makes of it.
+    fn planted(&self, write: &LeaseWrite) -> LeaseWrite {
+        let gives =
+            write.owner_was.as_ref() == Some(&self.worker) && write.owner != write.owner_was;
+        let behind = gives && self.lie() == Some(Lie::GivenBehind);
+        LeaseWrite {
+            checkpoint: write.checkpoint.clone().filter(|_| !behind),
+            ..write.clone()
+        }
+    }
 }
 
 impl SwipeStream for Line {
@@ -248,6 +315,7 @@ impl SwipeStream for Line {
     }
 
     async fn read(&self, shard: &ShardId, iterator: ShardIterator) -> Result<Page, Fault> {
+        let _waiting = self.asks("GetRecords", shard, 1);
         let shard = shard.clone();
         self.call(Call::Read, "GetRecords", move |world, from| {
             world.read(from, &shard, &iterator)
@@ -260,11 +328,29 @@ impl EventStream for Line {
     async fn put(&self, events: &[StreamEvent<'_>]) -> Result<Vec<Failed>, Fault> {
         let events: Vec<Vec<u8>> = events.iter().map(|event| event.data.to_vec()).collect();
         let rejects = self.sink == Sink::Rejects;
-        self.put_batch("PutRecords", move |world, from| {
+        let name = if rejects {
+            "PutRecords rejects"
+        } else {
+            "PutRecords"
+        };
+        let _waiting = self.asks(name, &shard_of(&events[0]), events.len());
+        self.put_batch(name, move |world, from| {
             world.put_events(from, &events, rejects)
         })
         .await
     }
+}
+
+/// On which page of a scan the row of a shard is.
+fn is_odd(shard: &ShardId) -> bool {
+    let bytes = shard.as_str().bytes();
+    bytes.fold(7_u8, |hash, byte| hash.wrapping_mul(31) ^ byte) & 2 != 0
+}
+
+/// The shard whose record an event answers.
+fn shard_of(event: &[u8]) -> ShardId {
+    let event: Value = serde_json::from_slice(event).expect("an event is JSON");
+    ShardId::new(event["source"]["shard"].as_str().unwrap_or_default())
 }
 
 fn key(decision: &Decision<'_>) -> String {
@@ -283,6 +369,7 @@ impl DecisionTable for Line {
                 answer: decision.answer,
             })
             .collect();
+        let _waiting = self.asks("BatchWriteItem", &rows[0].shard, rows.len());
         self.put_batch("BatchWriteItem", move |world, from| {
             world.put_rows(from, &rows)
         })
@@ -291,6 +378,8 @@ impl DecisionTable for Line {
 
     async fn stored(&self, decisions: &[Decision<'_>]) -> Result<Vec<Option<Answer>>, Fault> {
         let keys: Vec<String> = decisions.iter().map(key).collect();
+        let shard = ShardId::new(decisions[0].source.shard);
+        let _waiting = self.asks("BatchGetItem", &shard, keys.len());
         self.call(Call::Look, "BatchGetItem", move |world, _| {
             Ok(world.look(&keys))
         })
@@ -300,8 +389,16 @@ impl DecisionTable for Line {
 
 impl LeaseTable for Line {
     async fn leases(&self) -> Result<Vec<LeaseRow>, Fault> {
-        self.call(Call::Lease, "Scan leases", |world, _| Ok(world.leases()))
-            .await
+        // A scan is no snapshot: its pages are of different instants, and in the order of a hash.
+        let page = |name, odd: bool| {
+            self.call(Call::Lease, name, move |world, _| {
+                let rows = world.leases().into_iter();
+                Ok(rows.filter(|row| is_odd(&row.shard) == odd).collect())
+            })
+        };
+        let mut rows: Vec<LeaseRow> = page("Scan leases", false).await?;
+        rows.extend(page("Scan leases, page 2", true).await?);
+        Ok(rows)
     }
 
     async fn create(&self, rows: &[LeaseRow]) -> Result<(), Fault> {
@@ -314,7 +411,18 @@ impl LeaseTable for Line {
     }
 
     async fn write(&self, write: &LeaseWrite) -> Result<Written, Fault> {
-        let write = write.clone();
+        let _waiting = self.asks("lease write", &write.shard, 1);
+        let write = self.planted(write);
+        if self.lie() == Some(Lie::WritesTwice) {
+            let (line, write) = (self.clone(), write.clone());
+            tokio::spawn(async move {
+                let _waiting = line.asks("lease write", &write.shard, 1);
+                let call = line.call(Call::Lease, "UpdateItem lease", move |world, from| {
+                    Ok(world.write(from, &write, &[]))
+                });
+                let _unheard = call.await;
+            });
+        }
         self.call(Call::Lease, "UpdateItem lease", move |world, from| {
             Ok(world.write(from, &write, &[]))
         })
@@ -322,6 +430,7 @@ impl LeaseTable for Line {
     }
 
     async fn end_shard(&self, write: &LeaseWrite, children: &[LeaseRow]) -> Result<Written, Fault> {
+        let _waiting = self.asks("lease write", &write.shard, 1 + children.len());
         let (write, children) = (write.clone(), children.to_vec());
         self.call(Call::Lease, "TransactWriteItems", move |world, from| {
             Ok(world.write(from, &write, &children))
@@ -331,6 +440,14 @@ impl LeaseTable for Line {
 
     async fn workers(&self) -> Result<Vec<WorkerRow>, Fault> {
         let me = self.worker.clone();
+        if self.lie() == Some(Lie::WallClock) {
+            let (now_ms, age) = (self.network.wall_clock(&me), FAILOVER.as_millis());
+            let age = i64::try_from(age).expect("seconds");
+            let call = self.call(Call::Lease, "Scan workers", move |world, _| {
+                Ok(world.workers_by_wall_clock(now_ms, age))
+            });
+            return call.await;
+        }
         self.call(Call::Lease, "Scan workers", move |world, _| {
             let mut rows = world.workers();
             if world.lie == Some(Lie::OldHeartbeats) {
@@ -346,9 +463,10 @@ impl LeaseTable for Line {
 
     async fn heartbeat(&self, row: &WorkerRow) -> Result<(), Fault> {
         let row = row.clone();
+        let stamp_ms = self.network.wall_clock(&self.worker);
         let stored = self
             .call(Call::Lease, "PutItem heartbeat", move |world, _| {
-                world.heartbeat(&row);
+                world.heartbeat(&row, stamp_ms);
                 Ok(())
             })
             .await;

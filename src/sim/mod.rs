@@ -12,12 +12,15 @@
 
 use std::{env, fmt, thread};
 
+mod balance;
+mod courses;
 mod faults;
 mod fleet;
 mod idle;
 mod invariants;
 mod line;
 mod log;
+mod planted;
 mod scenarios;
 mod world;
 
@@ -25,7 +28,7 @@ use fleet::Course;
 use log::Log;
 
 /// Seeds that `cargo test` runs.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 380;
 
 /// Threads that share the seeds.
 const THREADS: u64 = 2;

@@ -3,6 +3,8 @@
 //! Nothing here waits or fails by itself: calls come in when `line` delivers them, one at a time. What is written by
 //! whom, and whether it should have been, is not judged here.
 
+mod kcl;
+
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
@@ -26,6 +28,9 @@ use crate::{
 
 /// Records of one page: few, so that a backlog takes several.
 const PAGE_MAX: usize = 12;
+
+/// Open shards at most.
+const SHARDS_MAX: usize = 16;
 
 /// Hash keys of the small world.
 pub const HASH_KEYS: u32 = 1 << 16;
@@ -78,6 +83,15 @@ pub enum Lie {
     OneParent,
     /// Every other read of the workers table shows an old state: the slow look dead.
     OldHeartbeats,
+    /// Heartbeats carry the wall clock of who sent them, and whose is older than the failover time by the wall clock of who
+    /// looks counts as gone.
+    WallClock,
+    /// Whoever gives a lease leaves the checkpoint that was stored last: what its last page did is done again.
+    GivenBehind,
+    /// The cache believes what it hears last, whatever its version.
+    LastHeardCounts,
+    /// Lease writes go out twice.
+    WritesTwice,
 }
 
 /// The services.
@@ -97,6 +111,8 @@ pub struct World {
     shards: BTreeMap<ShardId, Shard>,
     leases: BTreeMap<ShardId, LeaseRow>,
     workers: BTreeMap<WorkerId, WorkerRow>,
+    /// By their own wall clocks, when the heartbeats were sent: nobody but a lie looks at it.
+    stamps: BTreeMap<WorkerId, i64>,
     decisions: BTreeMap<String, Answer>,
 }
 
@@ -115,6 +131,7 @@ impl World {
             shards: BTreeMap::new(),
             leases: BTreeMap::new(),
             workers: BTreeMap::new(),
+            stamps: BTreeMap::new(),
             decisions: BTreeMap::new(),
         };
         let width = HASH_KEYS / shards;
@@ -201,6 +218,18 @@ impl World {
         let child = self.open(parents.clone(), range);
         for parent in &parents {
             self.close(parent, std::slice::from_ref(&child));
+        }
+    }
+
+    /// UpdateShardCount to the double, or to half: every open shard is split, or merged with its neighbour.
+    pub fn scale(&mut self, up: bool) {
+        let open = self.open_shards().len();
+        for nth in (0..open).rev() {
+            if up && open <= SHARDS_MAX / 2 {
+                self.split(nth);
+            } else if !up && nth % 2 == 0 && nth + 1 < open {
+                self.merge(nth);
+            }
         }
     }
 
@@ -482,9 +511,16 @@ impl World {
         self.workers.values().cloned().collect()
     }
 
-    /// Stores a heartbeat.
-    pub fn heartbeat(&mut self, row: &WorkerRow) {
+    /// Every heartbeat that is not older than `age`, by the wall clock that says `wall_ms` now.
+    pub fn workers_by_wall_clock(&self, wall_ms: i64, age: i64) -> Vec<WorkerRow> {
+        let young = |row: &&WorkerRow| wall_ms - self.stamps[&row.id] < age;
+        self.workers.values().filter(young).cloned().collect()
+    }
+
+    /// Stores a heartbeat that was sent when the wall clock of who sent it said `stamp_ms`.
+    pub fn heartbeat(&mut self, row: &WorkerRow, stamp_ms: i64) {
         self.workers.insert(row.id.clone(), row.clone());
+        self.stamps.insert(row.id.clone(), stamp_ms);
         self.tell(Event::Heartbeat {
             worker: row.id.clone(),
             count: row.heartbeat,

@@ -1,0 +1,79 @@
+//! A lease table as an application of KCL leaves it: rows with owners that have no heartbeat and live by their counters.
+
+use super::{Event, LeaseRow, Shard, ShardId, WorkerId, World};
+use crate::model::position::{Checkpoint, Position, SequenceNumber};
+
+/// Workers of the other application.
+const KCL_WORKERS: u32 = 2;
+
+fn kcl_worker(number: u32) -> WorkerId {
+    WorkerId::new(&format!("kcl-{}", number % KCL_WORKERS))
+}
+
+impl World {
+    /// Rows for every shard, somewhere in what it holds by now. The row of a shard that ended may be gone already.
+    pub fn left_by_kcl(&mut self) {
+        let shards: Vec<ShardId> = self.shards.keys().cloned().collect();
+        for (index, id) in (0..).zip(shards) {
+            let shard = &self.shards[&id];
+            let ended = shard.closed;
+            let checkpoint = if ended {
+                Checkpoint::ShardEnd
+            } else {
+                somewhere(shard, &mut self.dice)
+            };
+            self.tell(Event::DoneElsewhere {
+                shard: id.clone(),
+                checkpoint: checkpoint.clone(),
+            });
+            if ended && self.dice.bool() {
+                continue;
+            }
+            let row = LeaseRow {
+                owner: (!ended).then(|| kcl_worker(index)),
+                counter: self.dice.u64(1..10_000),
+                checkpoint: checkpoint.clone(),
+                parents: self.shards[&id].parents.clone(),
+                hash_range: None,
+                shard: id.clone(),
+            };
+            self.leases.insert(id.clone(), row);
+            self.tell(Event::RowFound {
+                shard: id,
+                owner: kcl_worker(index),
+                checkpoint,
+            });
+        }
+    }
+
+    /// One worker of the other application renews what it still owns.
+    pub fn renewed_by_kcl(&mut self, number: u32) {
+        let worker = kcl_worker(number);
+        let rows = self.leases.values_mut();
+        let own = rows.filter(|row| row.owner.as_ref() == Some(&worker));
+        let renewed: Vec<ShardId> = own
+            .map(|row| {
+                row.counter += 1;
+                row.shard.clone()
+            })
+            .collect();
+        for shard in renewed {
+            let worker = worker.clone();
+            self.tell(Event::Renewed { worker, shard });
+        }
+    }
+}
+
+/// A record of the shard, as done; or its beginning.
+fn somewhere(shard: &Shard, dice: &mut fastrand::Rng) -> Checkpoint {
+    let place = dice.usize(..=shard.records.len());
+    let Some((sequence, _, _)) = shard.records.get(place) else {
+        return Checkpoint::TrimHorizon;
+    };
+    let sequence = SequenceNumber::parse(&sequence.to_string()).expect("digits");
+    // Of an aggregate, perhaps a part.
+    Checkpoint::At(Position {
+        sequence,
+        sub: dice.u64(0..2),
+    })
+}
