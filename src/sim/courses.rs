@@ -19,6 +19,7 @@ pub fn quiet(dice: &mut Rng) -> Course {
         card_changes: 0,
         clocks_differ: false,
         shard_sync: Duration::from_secs(30),
+        checkpoint: Duration::from_secs(2),
         acts: vec![(0, Act::Start(0)), (300, Act::Start(1))],
         quiet_at: 16_000,
         end_at: 30_000,

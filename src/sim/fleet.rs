@@ -82,6 +82,10 @@ pub enum Act {
     Scale(bool),
     /// The lease table is as an application of KCL left it a while ago.
     KclRows,
+    /// The lease table is as the same workers, so many, left it a moment ago.
+    OwnRows(u32),
+    /// A shard on which no record ever was is read as seldom as this.
+    IdlePace(Ms),
     /// A worker of that application renews its leases.
     KclRenews(u32),
     /// Records older than this are forgotten.
@@ -107,6 +111,8 @@ pub struct Course {
     pub clocks_differ: bool,
     /// Between two lists of the stream's shards.
     pub shard_sync: Duration,
+    /// Between two checkpoints of a busy shard.
+    pub checkpoint: Duration,
     /// What happens when.
     pub acts: Vec<(Ms, Act)>,
     /// When it stops to go wrong.
@@ -117,15 +123,27 @@ pub struct Course {
     pub lie: Option<Lie>,
 }
 
-enum Step {
+/// What happens next.
+pub enum Step {
+    /// Something is done to the world or the fleet.
     Act(Act),
+    /// A record is put on the shard of this hash key, with the decision id of each of its users.
     Append(u32, Vec<u8>, Vec<Option<String>>),
+    /// A card is changed.
     Card(u32, &'static str),
+    /// From now on nothing fails.
     Quiet,
 }
 
 /// Runs `course` with the dice of `seed` and returns what happened.
 pub fn run(course: &Course, seed: u64) -> Log {
+    let mut dice = Rng::with_seed(seed ^ 0x5eed);
+    let steps = steps(course, &mut dice);
+    play(course, seed, dice, steps)
+}
+
+/// Runs `course` with these steps in place of its own.
+pub fn play(course: &Course, seed: u64, dice: Rng, steps: Vec<(Ms, Step)>) -> Log {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -137,8 +155,6 @@ pub fn run(course: &Course, seed: u64) -> Log {
         let mut world = World::new(seed, course.shards, EPOCH_MS);
         world.lie = course.lie;
         let network = Arc::new(Network::new(world));
-        let mut dice = Rng::with_seed(seed ^ 0x5eed);
-        let steps = steps(course, &mut dice);
         let mut fleet = Fleet {
             network: Arc::clone(&network),
             dice,
@@ -200,7 +216,7 @@ fn steps(course: &Course, dice: &mut Rng) -> Vec<(Ms, Step)> {
 }
 
 /// A swipe, or now and then what is none.
-fn payload(card: u32, seq: u32, at: Ms, dice: &mut Rng) -> (Vec<u8>, Option<String>) {
+pub fn payload(card: u32, seq: u32, at: Ms, dice: &mut Rng) -> (Vec<u8>, Option<String>) {
     if dice.u32(..40) == 0 {
         return (format!("no swipe {seq}").into_bytes(), None);
     }
@@ -224,6 +240,10 @@ fn aggregate(users: &[Vec<u8>]) -> Vec<u8> {
         message.extend(record);
     }
     [&MAGIC[..], &message, &Md5::digest(&message)].concat()
+}
+
+fn worker_id(number: u32) -> WorkerId {
+    WorkerId::new(&format!("w{number}"))
 }
 
 struct Worker {
@@ -284,6 +304,11 @@ impl Fleet<'_> {
             Act::Split(nth) => self.network.world().split(nth),
             Act::Merge(nth) => self.network.world().merge(nth),
             Act::Scale(up) => self.network.world().scale(up),
+            Act::OwnRows(workers) => {
+                let owners: Vec<WorkerId> = (0..workers).map(worker_id).collect();
+                self.network.world().left_by(&owners);
+            }
+            Act::IdlePace(pace) => self.network.world().idle_pace = pace,
             Act::KclRows => self.network.world().left_by_kcl(),
             Act::KclRenews(number) => self.network.world().renewed_by_kcl(number),
             Act::Trim(age) => self.network.world().trim(age),
@@ -304,7 +329,7 @@ impl Fleet<'_> {
     }
 
     fn start(&mut self, number: u32) {
-        let id = WorkerId::new(&format!("w{number}"));
+        let id = worker_id(number);
         let network = Arc::clone(&self.network);
         // Of one percent of a second, so that rates differ by five at most.
         let (rate, skew_ms) = if self.course.clocks_differ {
@@ -317,7 +342,7 @@ impl Fleet<'_> {
         self.tell_of(&id, zero_ms);
         let cache = Arc::new(self.cache());
         let shared = shared(&network, &id, &cache, zero_ms);
-        let limits = limits(rate, self.course.shard_sync);
+        let limits = limits(rate, self.course);
         let (status, _) = watch::channel(LeaseReport::default());
         let table = Arc::new(Line::new(&network, &id, Sink::Decisions));
         let coordinator = Coordinator::new(id.clone(), table, Arc::new(shared), limits, status);
@@ -471,16 +496,16 @@ fn shared(
     }
 }
 
-fn limits(rate: u32, shard_sync: Duration) -> LeaseLimits {
+fn limits(rate: u32, course: &Course) -> LeaseLimits {
     let own = |length: Duration| length * rate / 100;
     LeaseLimits {
         heartbeat: own(Duration::from_secs(1)),
         timing: Timing {
             failover: own(FAILOVER),
             margin: own(MARGIN),
-            checkpoint: own(Duration::from_secs(2)),
+            checkpoint: own(course.checkpoint),
         },
-        shard_sync: own(shard_sync),
+        shard_sync: own(course.shard_sync),
         start: Checkpoint::TrimHorizon,
     }
 }

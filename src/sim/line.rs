@@ -316,11 +316,16 @@ impl SwipeStream for Line {
 
     async fn read(&self, shard: &ShardId, iterator: ShardIterator) -> Result<Page, Fault> {
         let _waiting = self.asks("GetRecords", shard, 1);
-        let shard = shard.clone();
-        self.call(Call::Read, "GetRecords", move |world, from| {
-            world.read(from, &shard, &iterator)
-        })
-        .await
+        let id = shard.clone();
+        let page = self.call(Call::Read, "GetRecords", move |world, from| {
+            world.read(from, &id, &iterator)
+        });
+        let page = page.await;
+        let held_back = self.network.world().held_back(shard);
+        if held_back > 0 {
+            sleep(Duration::from_millis(held_back)).await;
+        }
+        page
     }
 }
 

@@ -21,6 +21,7 @@ mod invariants;
 mod line;
 mod log;
 mod planted;
+mod scale;
 mod scenarios;
 mod world;
 

@@ -3,7 +3,7 @@
 //! Nothing here waits or fails by itself: calls come in when `line` delivers them, one at a time. What is written by
 //! whom, and whether it should have been, is not judged here.
 
-mod kcl;
+mod rows;
 
 use std::collections::BTreeMap;
 
@@ -105,6 +105,9 @@ pub struct World {
     pub rates: Rates,
     /// The bug that is planted.
     pub lie: Option<Lie>,
+    /// How long the answer to a read of a shard takes that never had a record, after the first: nobody polls thousands of
+    /// them in a test.
+    pub idle_pace: Ms,
     now: Ms,
     epoch_ms: i64,
     next_sequence: u64,
@@ -124,6 +127,7 @@ impl World {
             dice: Rng::with_seed(seed),
             rates: Rates::default(),
             lie: None,
+            idle_pace: 0,
             now: 0,
             epoch_ms,
             // Soon of another length, so that order by digits alone would show.
@@ -358,6 +362,13 @@ impl World {
             records: page.records.len(),
         });
         Ok(page)
+    }
+
+    /// How long the answer to a read of this shard is held back.
+    pub fn held_back(&self, id: &ShardId) -> Ms {
+        let shard = self.shards.get(id);
+        let idle = shard.is_some_and(|shard| shard.records.is_empty() && !shard.closed);
+        if idle { self.idle_pace } else { 0 }
     }
 
     fn child(&self, id: &ShardId) -> ChildShard {

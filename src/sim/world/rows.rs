@@ -1,6 +1,7 @@
-//! A lease table as an application of KCL leaves it: rows with owners that have no heartbeat and live by their counters.
+//! A lease table that is not empty when the fleet comes: as an application of KCL leaves it, whose workers have no heartbeat and
+//! live by their leases' counters; or as the fleet itself left it.
 
-use super::{Event, LeaseRow, Shard, ShardId, WorkerId, World};
+use super::{Caller, Event, LeaseRow, LeaseWrite, Shard, ShardId, ShardInfo, WorkerId, World};
 use crate::model::position::{Checkpoint, Position, SequenceNumber};
 
 /// Workers of the other application.
@@ -43,6 +44,39 @@ impl World {
                 owner: kcl_worker(index),
                 checkpoint,
             });
+        }
+    }
+
+    /// A row for every shard, at its beginning, as `owners` left them in turn.
+    pub fn left_by(&mut self, owners: &[WorkerId]) {
+        let shards: Vec<ShardInfo> = self.list();
+        let rows: Vec<LeaseRow> = shards
+            .into_iter()
+            .map(|shard| LeaseRow {
+                shard: shard.id,
+                owner: None,
+                counter: 0,
+                checkpoint: Checkpoint::TrimHorizon,
+                parents: shard.parents,
+                hash_range: Some(shard.hash_range),
+            })
+            .collect();
+        for (row, owner) in rows.into_iter().zip(owners.iter().cycle()) {
+            let from = Caller {
+                worker: owner.clone(),
+                sent: self.log.mark(),
+            };
+            let take = LeaseWrite {
+                shard: row.shard.clone(),
+                owner_was: None,
+                counter_was: 0,
+                owner: Some(owner.clone()),
+                checkpoint_was: Checkpoint::TrimHorizon,
+                checkpoint: None,
+                children: Vec::new(),
+            };
+            self.create(&from, &[row]);
+            let _new = self.write(&from, &take, &[]);
         }
     }
 
