@@ -41,6 +41,9 @@ struct Health {
     zero_ms: i64,
 }
 
+/// The call that stores a heartbeat.
+const HEARTBEAT: &str = "PutItem heartbeat";
+
 /// Calls that a worker has under way: by its name, the call's, and the shard it is about.
 type UnderWay = BTreeMap<(WorkerId, &'static str, ShardId), usize>;
 
@@ -207,8 +210,11 @@ impl Line {
     }
 
     fn trip(&self, call: Call, name: &'static str, cut_off_until: Ms) -> (Trip, Caller) {
-        let now = self.network.now();
+        let (now, wall_ms) = (self.network.now(), self.network.wall_clock(&self.worker));
         let mut world = self.network.world();
+        if name == HEARTBEAT {
+            world.stamp(&self.worker, wall_ms);
+        }
         let rates = world.rates;
         let mut trip = rates.trip(call, &mut world.dice);
         if call == Call::Lease && now < cut_off_until {
@@ -392,6 +398,18 @@ impl DecisionTable for Line {
     }
 }
 
+impl Line {
+    /// Workers, as who trusts the wall clock sees them: those whose last heartbeat is younger than the failover time.
+    async fn workers_by_wall_clock(&self) -> Result<Vec<WorkerRow>, Fault> {
+        let (now_ms, age) = (self.network.wall_clock(&self.worker), FAILOVER.as_millis());
+        let age = i64::try_from(age).expect("seconds");
+        self.call(Call::Lease, "Scan workers", move |world, _| {
+            Ok(world.workers_by_wall_clock(now_ms, age))
+        })
+        .await
+    }
+}
+
 impl LeaseTable for Line {
     async fn leases(&self) -> Result<Vec<LeaseRow>, Fault> {
         // A scan is no snapshot: its pages are of different instants, and in the order of a hash.
@@ -446,12 +464,7 @@ impl LeaseTable for Line {
     async fn workers(&self) -> Result<Vec<WorkerRow>, Fault> {
         let me = self.worker.clone();
         if self.lie() == Some(Lie::WallClock) {
-            let (now_ms, age) = (self.network.wall_clock(&me), FAILOVER.as_millis());
-            let age = i64::try_from(age).expect("seconds");
-            let call = self.call(Call::Lease, "Scan workers", move |world, _| {
-                Ok(world.workers_by_wall_clock(now_ms, age))
-            });
-            return call.await;
+            return self.workers_by_wall_clock().await;
         }
         self.call(Call::Lease, "Scan workers", move |world, _| {
             let mut rows = world.workers();
@@ -468,10 +481,9 @@ impl LeaseTable for Line {
 
     async fn heartbeat(&self, row: &WorkerRow) -> Result<(), Fault> {
         let row = row.clone();
-        let stamp_ms = self.network.wall_clock(&self.worker);
         let stored = self
-            .call(Call::Lease, "PutItem heartbeat", move |world, _| {
-                world.heartbeat(&row, stamp_ms);
+            .call(Call::Lease, HEARTBEAT, move |world, _| {
+                world.heartbeat(&row);
                 Ok(())
             })
             .await;

@@ -84,6 +84,11 @@ fn hunt(course: fn(u64) -> (&'static str, Course)) -> Vec<Failure> {
     }
     let seeds =
         number("SWIPED_SEEDS").map_or(SEEDS, |seeds| seeds.expect("SWIPED_SEEDS is a number"));
+    search(course, seeds)
+}
+
+/// Runs so many seeds and returns those that failed, lowest first.
+fn search(course: fn(u64) -> (&'static str, Course), seeds: u64) -> Vec<Failure> {
     let hunter = |offset: u64| {
         let mut failures = Vec::new();
         for seed in (offset..seeds).step_by(usize::try_from(THREADS).expect("few")) {

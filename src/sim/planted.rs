@@ -5,9 +5,9 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::sim::{
-    courses::{busy, joining, rolling_deploy},
+    courses::{self, busy, joining, rolling_deploy},
     fleet::{Act, Course},
-    run_seed,
+    run_seed, search,
     world::Lie,
 };
 
@@ -98,4 +98,31 @@ fn a_cache_that_believes_what_it_hears_last_is_caught() {
 #[test]
 fn a_second_write_of_a_lease_beside_the_first_is_caught() {
     caught(Lie::WritesTwice, "invariant 6:", busy);
+}
+
+/// The course of `seed`, with a bug.
+fn planted(seed: u64) -> (&'static str, Course) {
+    let (name, course) = courses::course(seed);
+    let lie = Some(Lie::GivenBehind);
+    (name, Course { lie, ..course })
+}
+
+#[test]
+fn the_line_of_a_failing_seed_repeats_it() {
+    let failures = search(planted, 40);
+    let failure = failures.first().expect("a seed that fails");
+    let line = failure.to_string();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    let seed = line
+        .strip_prefix("SWIPED_SEED=")
+        .and_then(|line| line.split_once(' '))
+        .and_then(|(seed, _)| seed.parse().ok())
+        .expect("a number");
+    let (name, course) = planted(seed);
+    let (_, problems) = run_seed(&course, seed);
+    assert_eq!((name, problems), (failure.name, failure.problems.clone()));
+    assert!(
+        line.contains(name) && line.contains(&failure.problems[0]),
+        "{line}"
+    );
 }

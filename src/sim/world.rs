@@ -463,6 +463,17 @@ impl World {
 
     // === leases ===
 
+    /// What the wall clock of a worker said when it sent its heartbeat.
+    pub fn stamp(&mut self, worker: &WorkerId, stamp_ms: i64) {
+        self.stamps.insert(worker.clone(), stamp_ms);
+    }
+
+    /// Every heartbeat that is not older than `age`, by the wall clock that says `wall_ms` now.
+    pub fn workers_by_wall_clock(&self, wall_ms: i64, age: i64) -> Vec<WorkerRow> {
+        let young = |row: &&WorkerRow| wall_ms - self.stamps[&row.id] < age;
+        self.workers.values().filter(young).cloned().collect()
+    }
+
     /// Every lease row.
     pub fn leases(&self) -> Vec<LeaseRow> {
         let rows = self.leases.values().map(|row| LeaseRow {
@@ -522,16 +533,9 @@ impl World {
         self.workers.values().cloned().collect()
     }
 
-    /// Every heartbeat that is not older than `age`, by the wall clock that says `wall_ms` now.
-    pub fn workers_by_wall_clock(&self, wall_ms: i64, age: i64) -> Vec<WorkerRow> {
-        let young = |row: &&WorkerRow| wall_ms - self.stamps[&row.id] < age;
-        self.workers.values().filter(young).cloned().collect()
-    }
-
-    /// Stores a heartbeat that was sent when the wall clock of who sent it said `stamp_ms`.
-    pub fn heartbeat(&mut self, row: &WorkerRow, stamp_ms: i64) {
+    /// Stores a heartbeat.
+    pub fn heartbeat(&mut self, row: &WorkerRow) {
         self.workers.insert(row.id.clone(), row.clone());
-        self.stamps.insert(row.id.clone(), stamp_ms);
         self.tell(Event::Heartbeat {
             worker: row.id.clone(),
             count: row.heartbeat,
