@@ -41,9 +41,6 @@ struct Health {
     zero_ms: i64,
 }
 
-/// The call that stores a heartbeat.
-const HEARTBEAT: &str = "PutItem heartbeat";
-
 /// Calls that a worker has under way: by its name, the call's, and the shard it is about.
 type UnderWay = BTreeMap<(WorkerId, &'static str, ShardId), usize>;
 
@@ -212,7 +209,7 @@ impl Line {
     fn trip(&self, call: Call, name: &'static str, cut_off_until: Ms) -> (Trip, Caller) {
         let (now, wall_ms) = (self.network.now(), self.network.wall_clock(&self.worker));
         let mut world = self.network.world();
-        if name == HEARTBEAT {
+        if name == "PutItem heartbeat" {
             world.stamp(&self.worker, wall_ms);
         }
         let rates = world.rates;
@@ -482,7 +479,7 @@ impl LeaseTable for Line {
     async fn heartbeat(&self, row: &WorkerRow) -> Result<(), Fault> {
         let row = row.clone();
         let stored = self
-            .call(Call::Lease, HEARTBEAT, move |world, _| {
+            .call(Call::Lease, "PutItem heartbeat", move |world, _| {
                 world.heartbeat(&row);
                 Ok(())
             })
