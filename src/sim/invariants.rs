@@ -229,7 +229,7 @@ impl Checker {
                 let shard = self.shard(shard);
                 shard.row = Some(checkpoint.clone());
                 shard.renewed = Some(at);
-                shard.terms.push((mark, Some(owner.clone())));
+                shard.terms.push((mark, owner.clone()));
             }
             Event::Renewed { shard, .. } => self.shard(shard).renewed = Some(at),
             Event::RowMade {

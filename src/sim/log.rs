@@ -84,7 +84,7 @@ pub enum Event {
     /// A lease row that another application left.
     RowFound {
         shard: ShardId,
-        owner: WorkerId,
+        owner: Option<WorkerId>,
         checkpoint: Checkpoint,
     },
     /// A worker of another application renewed its lease.

@@ -1,6 +1,8 @@
 //! A lease table that is not empty when the fleet comes: as an application of KCL leaves it, whose workers have no heartbeat and
 //! live by their leases' counters; or as the fleet itself left it.
 
+use std::collections::BTreeMap;
+
 use super::{Caller, Event, LeaseRow, LeaseWrite, Shard, ShardId, ShardInfo, WorkerId, World};
 use crate::model::position::{Checkpoint, Position, SequenceNumber};
 
@@ -12,38 +14,44 @@ fn kcl_worker(number: u32) -> WorkerId {
 }
 
 impl World {
-    /// Rows for every shard, somewhere in what it holds by now. The row of a shard that ended may be gone already.
+    /// Rows for every shard, somewhere in what it holds by now. The row of a shard that ended may be gone when all its
+    /// children were begun: KCL removes it then, and not before.
     pub fn left_by_kcl(&mut self) {
         let shards: Vec<ShardId> = self.shards.keys().cloned().collect();
+        let mut places = BTreeMap::new();
+        for id in &shards {
+            let shard = &self.shards[id];
+            let place = match shard.closed {
+                true => Checkpoint::ShardEnd,
+                false => somewhere(shard, &mut self.dice),
+            };
+            places.insert(id.clone(), place);
+        }
         for (index, id) in (0..).zip(shards) {
-            let shard = &self.shards[&id];
+            let (shard, checkpoint) = (&self.shards[&id], places[&id].clone());
             let ended = shard.closed;
-            let checkpoint = if ended {
-                Checkpoint::ShardEnd
-            } else {
-                somewhere(shard, &mut self.dice)
+            let begun = |child| places[child] > Checkpoint::TrimHorizon;
+            let removed = ended && shard.children.iter().all(begun) && self.dice.bool();
+            let row = LeaseRow {
+                owner: (!ended).then(|| kcl_worker(index)),
+                counter: self.dice.u64(1..10_000),
+                checkpoint: checkpoint.clone(),
+                parents: shard.parents.clone(),
+                hash_range: None,
+                shard: id.clone(),
             };
             self.tell(Event::DoneElsewhere {
                 shard: id.clone(),
                 checkpoint: checkpoint.clone(),
             });
-            if ended && self.dice.bool() {
-                continue;
+            if !removed {
+                self.tell(Event::RowFound {
+                    shard: id.clone(),
+                    owner: row.owner.clone(),
+                    checkpoint,
+                });
+                self.leases.insert(id, row);
             }
-            let row = LeaseRow {
-                owner: (!ended).then(|| kcl_worker(index)),
-                counter: self.dice.u64(1..10_000),
-                checkpoint: checkpoint.clone(),
-                parents: self.shards[&id].parents.clone(),
-                hash_range: None,
-                shard: id.clone(),
-            };
-            self.leases.insert(id.clone(), row);
-            self.tell(Event::RowFound {
-                shard: id,
-                owner: kcl_worker(index),
-                checkpoint,
-            });
         }
     }
 
