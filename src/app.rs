@@ -158,7 +158,14 @@ async fn run(
     info!(cards = cache.cards(), "access cache loaded");
 
     let shared = Arc::new(shared(config, &clients, cache));
-    let coordinator = Coordinator::new(me, Arc::new(leases), shared, lease_limits(config), report);
+    let coordinator = Coordinator::new(
+        me,
+        fastrand::u64(..),
+        Arc::new(leases),
+        shared,
+        lease_limits(config),
+        report,
+    );
     let pulse = pulses.watch("lease coordinator", STUCK);
     let mut coordinator = tokio::spawn(coordinator.run(drain.clone(), move || pulse.beat()));
     notify(&[NotifyState::Ready]);
@@ -167,7 +174,7 @@ async fn run(
     tokio::select! {
         ended = &mut feed => return feed_ended(ended),
         ended = &mut coordinator, if !drain.is_cancelled() => {
-            ended.context("the lease coordinator failed")?;
+            ended.context("the lease coordinator failed")??;
             if !drain.is_cancelled() {
                 bail!("the lease coordinator ended by itself");
             }
@@ -181,7 +188,7 @@ async fn run(
     feed_stop.cancel();
     match drained {
         Ok(ended) => {
-            ended.context("the lease coordinator failed while draining")?;
+            ended.context("the lease coordinator failed while draining")??;
             info!("drained");
             Ok(())
         }

@@ -8,7 +8,7 @@ use std::{fmt, future::Future, time::Duration};
 use crate::model::{
     decision::{Answer, Decision, Event},
     item::{Change, Item},
-    lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
+    lease::{LeaseRow, LeaseWrite, WorkerRow, Written},
     position::{Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
 };
 
@@ -258,11 +258,25 @@ pub trait LeaseTable: Send + Sync + 'static {
     /// Every worker's heartbeat.
     fn workers(&self) -> impl Future<Output = Result<Vec<WorkerRow>, Fault>> + Send;
 
-    /// Stores this worker's heartbeat.
-    fn heartbeat(&self, row: &WorkerRow) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Stores this worker's heartbeat, and whether that was done: not where the row is that of another process. With
+    /// `in_place_of` it is stored in place of exactly that row of a dead process.
+    fn heartbeat(
+        &self,
+        row: &WorkerRow,
+        in_place_of: Option<&WorkerRow>,
+    ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// Removes a worker's row: its own at the end, or that of one that is dead for long.
-    fn forget(&self, worker: &WorkerId) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Removes a worker's row if it still is that process's: its own at the end, or that of one that is dead for long.
+    fn forget(&self, row: &WorkerRow) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Removes the row of a lease that ended, if it is still as it was seen.
+    fn remove(&self, row: &LeaseRow) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Where the stream was begun: `proposed` the first time, and from then on what was proposed then.
+    fn start(
+        &self,
+        proposed: &Checkpoint,
+    ) -> impl Future<Output = Result<Checkpoint, Fault>> + Send;
 }
 
 /// Exponential backoff with full jitter, as a sequence of waits. `dice` yields numbers in `0..1`.

@@ -24,6 +24,9 @@ use crate::{
 /// Writes of one shard under way at once: a full page of 10 000 decisions is 20 puts on a stream.
 const WRITES_IN_FLIGHT: usize = 8;
 
+/// The row of a lease that ended is looked at by people after a reshard, too.
+const KEEP_ENDED: Duration = Duration::from_secs(600);
+
 /// The configured worker id, or the host's name with a random suffix: unique for this process.
 pub(super) fn worker_id(config: &Config) -> WorkerId {
     match &config.leases.worker_id {
@@ -117,6 +120,9 @@ pub(super) fn lease_limits(config: &Config) -> LeaseLimits {
             // What is under way when the fence closes has a quarter of the failover time to end.
             margin: leases.failover / 4,
             checkpoint: leases.checkpoint,
+            // The others look at the workers once a heartbeat, and a look takes its time.
+            notice: leases.heartbeat * 6 / 5,
+            keep_ended: KEEP_ENDED,
         },
         shard_sync: leases.shard_sync,
         start: match config.swipes.start {

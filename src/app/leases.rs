@@ -160,8 +160,10 @@ mod tests {
         };
         let beat = |heartbeat| WorkerRow {
             id: WorkerId::new("w"),
+            process: 1,
             heartbeat,
             leaving: false,
+            bell: 0,
         };
         let horizon = Checkpoint::TrimHorizon;
         let rows = [

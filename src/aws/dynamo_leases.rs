@@ -4,11 +4,13 @@
 //! raises `leaseCounter` and is an UpdateItem, so that attributes that are not ours survive; `parentShardId` is a string
 //! set in spite of its name and absent when empty; rows with another `entityType` than `LEASE` are not leases.
 //!
-//! Heartbeats are in a table of their own, `<lease table>-workers`, one row a worker.
+//! Heartbeats are in a table of their own, `<lease table>-workers`, one row a worker; so is where the stream was begun.
 
 mod generations;
 mod item;
+mod start;
 mod tables;
+mod workers;
 
 use aws_sdk_dynamodb::{
     Client,
@@ -22,7 +24,10 @@ use aws_sdk_dynamodb::{
 
 use crate::{
     aws::fault,
-    model::lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
+    model::{
+        lease::{LeaseRow, LeaseWrite, WorkerRow, Written},
+        position::Checkpoint,
+    },
     ports::{Fault, FaultKind, LeaseTable},
 };
 
@@ -226,30 +231,33 @@ impl LeaseTable for DynamoLeases {
 
     async fn workers(&self) -> Result<Vec<WorkerRow>, Fault> {
         let items = self.scan(&self.workers).await?;
-        Ok(items.iter().filter_map(item::worker).collect())
+        Ok(items.iter().filter_map(workers::worker).collect())
     }
 
-    async fn heartbeat(&self, row: &WorkerRow) -> Result<(), Fault> {
-        let call = self
-            .client
-            .put_item()
-            .table_name(&self.workers)
-            .item("workerId", item::text(row.id.as_str()))
-            .item("heartbeat", AttributeValue::N(row.heartbeat.to_string()))
-            .item("leaving", AttributeValue::Bool(row.leaving));
-        call.send()
-            .await
-            .map(|_| ())
-            .map_err(|error| fault("PutItem", &error))
+    async fn heartbeat(
+        &self,
+        row: &WorkerRow,
+        in_place_of: Option<&WorkerRow>,
+    ) -> Result<bool, Fault> {
+        workers::heartbeat(&self.client, &self.workers, row, in_place_of).await
     }
 
-    async fn forget(&self, worker: &WorkerId) -> Result<(), Fault> {
-        let call = self.client.delete_item().table_name(&self.workers);
-        let call = call.key("workerId", item::text(worker.as_str()));
-        call.send()
-            .await
-            .map(|_| ())
-            .map_err(|error| fault("DeleteItem", &error))
+    async fn forget(&self, row: &WorkerRow) -> Result<(), Fault> {
+        workers::forget(&self.client, &self.workers, row).await
+    }
+
+    async fn remove(&self, row: &LeaseRow) -> Result<(), Fault> {
+        let call = self.client.delete_item().table_name(&self.leases);
+        let call = call.key("leaseKey", item::text(row.shard.as_str()));
+        let call = call.condition_expression("leaseCounter = :was AND checkpoint = :end");
+        let call =
+            call.expression_attribute_values(":was", AttributeValue::N(row.counter.to_string()));
+        let call = call.expression_attribute_values(":end", item::text("SHARD_END"));
+        workers::done("DeleteItem", call.send().await).map(|_| ())
+    }
+
+    async fn start(&self, proposed: &Checkpoint) -> Result<Checkpoint, Fault> {
+        start::start(&self.client, &self.leases, &self.workers, proposed).await
     }
 }
 

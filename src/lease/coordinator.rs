@@ -5,6 +5,7 @@
 //! none is repeated below this loop.
 
 mod calls;
+mod claim;
 mod consumers;
 mod report;
 
@@ -23,7 +24,7 @@ use crate::{
     lease::protocol::{Action, Input, Protocol, Timing},
     metrics::LeaseMetrics,
     model::{
-        lease::{Finish, WorkerId},
+        lease::{Finish, WorkerId, WorkerRow},
         position::{Checkpoint, ShardId},
     },
     pipeline::{
@@ -34,6 +35,7 @@ use crate::{
 };
 
 use calls::Event;
+pub use claim::IdInUse;
 pub use report::{HeldShard, LeaseReport};
 
 /// The coordinator's times, and where a stream without leases begins.
@@ -48,6 +50,13 @@ pub struct LeaseLimits {
     /// Where every shard begins when there is no lease yet.
     pub start: Checkpoint,
 }
+
+/// How often in a heartbeat the workers table is looked at when something is about to change: a lease that is given waits so
+/// much longer at most.
+const LOOKS_A_HEARTBEAT: u32 = 5;
+
+/// In heartbeats, for how long.
+const LOOK_CLOSELY: u32 = 10;
 
 type Call = Pin<Box<dyn Future<Output = Event> + Send>>;
 
@@ -78,11 +87,20 @@ pub struct Coordinator<L, S, E, T> {
     base: Instant,
     fence: Fence,
     times_fenced: u64,
-    heartbeats: u64,
-    draining: bool,
+    /// The next heartbeat is this row, one higher.
+    row: WorkerRow,
+    /// Another process writes the row of this worker's id.
+    displaced: bool,
     /// Whether the lease table was read at least once.
     table_seen: bool,
+    leases_asked: Option<Instant>,
+    /// Since when leases are expected that do not come.
+    expecting: Option<Instant>,
+    /// The lease table is to be read once more after the read that is under way.
+    look_again: bool,
     synced_at: Option<Instant>,
+    /// Audits in a row that found hash keys without a lease.
+    holes: u32,
     under_way: UnderWay,
     calls: FuturesUnordered<Call>,
     consumers: JoinSet<Finish>,
@@ -99,9 +117,10 @@ where
     E: EventStream,
     T: DecisionTable,
 {
-    /// The coordinator of worker `me`.
+    /// The coordinator of worker `me`; `process` is a random number of this process.
     pub fn new(
         me: WorkerId,
+        process: u64,
         table: Arc<L>,
         shared: Arc<Shared<S, E, T>>,
         limits: LeaseLimits,
@@ -110,6 +129,13 @@ where
         let base = Instant::now();
         Self {
             protocol: Protocol::new(me.clone(), limits.timing),
+            row: WorkerRow {
+                id: me.clone(),
+                process,
+                heartbeat: 0,
+                leaving: false,
+                bell: 0,
+            },
             me,
             table,
             shared,
@@ -117,10 +143,13 @@ where
             base,
             fence: Fence::closed(base),
             times_fenced: 0,
-            heartbeats: 0,
-            draining: false,
+            displaced: false,
             table_seen: false,
+            leases_asked: None,
+            expecting: None,
+            look_again: false,
             synced_at: None,
+            holes: 0,
             under_way: UnderWay::default(),
             calls: FuturesUnordered::new(),
             consumers: JoinSet::new(),
@@ -132,9 +161,15 @@ where
     }
 
     /// Holds leases until `drain` is cancelled, then gives all of them away and returns. `beat` is called once a round.
-    pub async fn run(mut self, drain: CancellationToken, beat: impl Fn()) {
+    ///
+    /// # Errors
+    /// Another process has this worker's id.
+    pub async fn run(mut self, drain: CancellationToken, beat: impl Fn()) -> Result<(), IdInUse> {
+        self.claim(&drain, &beat).await?;
         let mut ticks = interval(self.limits.heartbeat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(self.limits.heartbeat / LOOKS_A_HEARTBEAT);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // In this order and not at random, so that one seed of the simulation gives one history.
@@ -147,20 +182,46 @@ where
                     beat();
                     self.tick();
                 }
-                () = drain.cancelled(), if !self.draining => {
-                    self.draining = true;
+                _ = looks.tick(), if self.looks_closely() => {
+                    self.read_workers();
+                    // A drain goes on when the others have had time to notice.
+                    self.apply(Input::Tick);
+                }
+                () = drain.cancelled(), if !self.row.leaving => {
+                    self.row.leaving = true;
                     self.send_heartbeat();
                     self.apply(Input::Drain);
                 }
+            }
+            if self.displaced {
+                return Err(IdInUse(self.me));
             }
             if self.protocol.is_drained() {
                 break;
             }
         }
-        if let Err(fault) = self.table.forget(&self.me).await {
+        if let Err(fault) = self.table.forget(&self.row).await {
             warn!(%fault, "could not remove this worker's heartbeat row; others notice within the failover time");
         }
         info!(worker = %self.me, "every lease is given away");
+        Ok(())
+    }
+
+    /// Whether something is about to change, so that the workers table is looked at more often. Not for ever: an owner that
+    /// cannot give what the plan says would keep everybody busy.
+    fn looks_closely(&mut self) -> bool {
+        if !self.row.leaving && !self.protocol.expects() {
+            self.expecting = None;
+            return false;
+        }
+        let since = *self.expecting.get_or_insert_with(Instant::now);
+        since.elapsed() < self.limits.heartbeat * LOOK_CLOSELY
+    }
+
+    /// Others wait for a row that was just written.
+    fn ring(&mut self) {
+        self.row.bell += 1;
+        self.send_heartbeat();
     }
 
     fn since_start(&self, at: Instant) -> Duration {
@@ -198,6 +259,9 @@ where
                 }
             }
             Action::Write(write, children) => self.write(write, children),
+            Action::Remove(row) => self.remove(row),
+            Action::Look => self.read_leases(),
+            Action::Ring => self.ring(),
             Action::Note(shard, note) => self.note(&shard, &note),
         }
     }

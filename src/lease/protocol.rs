@@ -11,23 +11,23 @@
 //! It knows no clock, no I/O and no randomness; every `now` is time since this process started.
 
 mod answers;
+mod ended;
 mod fence;
 mod held;
+mod targets;
 mod writes;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use fence::Kept;
 use held::{Held, Phase, unsaved};
+use targets::Targets;
 
 use crate::{
-    lease::{
-        plan::plan,
-        view::{Seen, Standing, View},
-    },
+    lease::view::{Seen, Standing, View},
     model::{
         lease::{Finish, LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
-        position::{Checkpoint, Position, ShardId},
+        position::{Checkpoint, Position, ShardId, ShardInfo},
     },
 };
 
@@ -46,6 +46,11 @@ pub struct Timing {
     pub margin: Duration,
     /// How often the progress of a busy shard is written.
     pub checkpoint: Duration,
+    /// How long a worker that was told to leave reads on after it has said so: until then the others have noticed, and
+    /// look out for what it gives them.
+    pub notice: Duration,
+    /// How long the row of a lease that ended is kept at least.
+    pub keep_ended: Duration,
 }
 
 /// What the state machine is told.
@@ -58,7 +63,7 @@ pub enum Input {
     /// The workers table was read.
     Workers(Seen, Vec<WorkerRow>),
     /// The stream was listed.
-    Listed(Vec<ShardId>),
+    Listed(Vec<ShardInfo>),
     /// A heartbeat that was sent at this instant is stored.
     Heartbeat(Duration),
     /// A write ended; `None`: its reply was lost or it was refused for now.
@@ -82,6 +87,12 @@ pub enum Action {
     Abort(ShardId),
     /// Write the row; an end of shard makes these children too.
     Write(LeaseWrite, Vec<LeaseRow>),
+    /// Remove the row, which ended.
+    Remove(LeaseRow),
+    /// Read the lease table now.
+    Look,
+    /// Tell the others that rows changed which they wait for.
+    Ring,
     /// Say what happened.
     Note(ShardId, Note),
 }
@@ -116,11 +127,12 @@ pub struct Protocol {
     timing: Timing,
     view: View,
     held: BTreeMap<ShardId, Held>,
-    targets: BTreeMap<ShardId, WorkerId>,
+    targets: Targets,
     heartbeat_sent: Option<Duration>,
     /// Rows read before this are not acted on.
     rows_from: Duration,
-    draining: bool,
+    /// When it was told to leave.
+    leaving: Option<Duration>,
     runs: u64,
     fenced: u64,
     /// How far the shards were that were dropped at the fence, until they are taken again.
@@ -136,10 +148,10 @@ impl Protocol {
             timing,
             view,
             held: BTreeMap::new(),
-            targets: BTreeMap::new(),
+            targets: Targets::default(),
             heartbeat_sent: None,
             rows_from: Duration::ZERO,
-            draining: false,
+            leaving: None,
             runs: 0,
             fenced: 0,
             kept: BTreeMap::new(),
@@ -162,7 +174,7 @@ impl Protocol {
 
     /// Whether a drain is complete.
     pub fn is_drained(&self) -> bool {
-        self.draining && self.held.is_empty()
+        self.leaving.is_some() && self.held.is_empty()
     }
 
     /// Takes `input` in and adds to `out` what is to be done now.
@@ -175,7 +187,11 @@ impl Protocol {
         match input {
             Input::Tick => {}
             Input::Leases(seen, rows) => self.view.observe_leases(seen, rows),
-            Input::Workers(seen, rows) => self.view.observe_workers(seen, &rows),
+            Input::Workers(seen, rows) => {
+                if self.view.observe_workers(seen, rows) {
+                    out.push(Action::Look);
+                }
+            }
             Input::Listed(shards) => return self.listed(now, &shards, out),
             Input::Heartbeat(sent) => {
                 if self.heartbeat_sent.is_some() && self.is_fenced(now) {
@@ -194,7 +210,7 @@ impl Protocol {
             Input::Finished(shard, run, finish) => {
                 return self.finished(now, &shard, run, finish, out);
             }
-            Input::Drain => self.draining = true,
+            Input::Drain => self.leaving = self.leaving.or(Some(now)),
         }
         self.step(now, out);
     }
@@ -205,34 +221,23 @@ impl Protocol {
             return;
         }
         self.replan();
-        let shards: Vec<ShardId> = self.view.leases().map(|row| row.shard.clone()).collect();
+        let free = self.targets.free.iter();
+        let free = free.filter(|shard| !self.held.contains_key(*shard));
+        let shards: Vec<ShardId> = self.held.keys().chain(free).cloned().collect();
         for shard in shards {
             self.step_lease(now, &shard, out);
         }
-    }
-
-    fn replan(&mut self) {
-        let mut active = BTreeMap::new();
-        for row in self.view.leases() {
-            let owner = match self.view.standing(row) {
-                Standing::Mine | Standing::Elsewhere => row.owner.clone(),
-                Standing::Orphaned => None,
-                Standing::Waiting | Standing::Ended => continue,
-            };
-            active.insert(row.shard.clone(), owner);
-        }
-        self.targets = plan(&active, &self.view.targets(!self.draining));
     }
 
     fn step_lease(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
         let Some(row) = self.view.lease(shard) else {
             return;
         };
-        let standing = self.view.standing(row);
-        let keep = self.targets.get(shard) == Some(&self.me);
+        let keep = self.targets.of(shard) == Some(&self.me);
+        let leaves = self.leaves(now);
         let Some(held) = self.held.get_mut(shard) else {
-            match standing {
-                Standing::Mine if self.draining => self.pass_on(now, shard, out),
+            match self.view.standing(row) {
+                Standing::Mine if self.leaving.is_some() => self.pass_on(now, shard, out),
                 // Whatever the plan: nobody else may take it, and it is read before it moves on.
                 Standing::Mine => self.take(now, shard, out),
                 Standing::Orphaned if keep => self.take(now, shard, out),
@@ -247,7 +252,11 @@ impl Protocol {
             return;
         }
         let settled = now.saturating_sub(held.started_at) >= STAY && self.view.knows_the_living();
-        let may_go = !keep && (settled || self.draining);
+        let may_go = !keep
+            && match self.leaving {
+                Some(_) => leaves,
+                None => settled,
+            };
         match &held.phase {
             Phase::Taking { .. } | Phase::Stopping => {}
             Phase::Running if may_go => {

@@ -7,20 +7,25 @@ use crate::model::{
     position::{Checkpoint, ShardId, ShardInfo},
 };
 
-/// The rows to make for `shards`, given the shards that have one.
+/// The rows to make for `shards` beside those that exist, parents first. They begin at `start`, where the stream was begun:
+/// nothing that came later is missed, and what came before was never asked for.
 ///
-/// An empty table is a first start: every listed shard, closed ones too, begins at `start`. Later a shard without a row is
-/// one whose row was lost: it begins with its oldest record, because nothing may be missed. A shard of which a
-/// descendant has a row was read to its end before (KCL deletes such rows) and gets none.
-pub fn missing(
+/// A shard of which a descendant has a row was read to its end before (its row was removed) and gets none; unless that is a
+/// child that was never begun: the rows of ended parents stay until then, so this one was lost.
+pub fn missing<'a>(
     shards: &[ShardInfo],
-    known: &BTreeSet<ShardId>,
+    rows: impl Iterator<Item = &'a LeaseRow>,
     start: &Checkpoint,
 ) -> Vec<LeaseRow> {
     let by_id: BTreeMap<&ShardId, &ShardInfo> =
         shards.iter().map(|shard| (&shard.id, shard)).collect();
+    let known: BTreeMap<&ShardId, &Checkpoint> =
+        rows.map(|row| (&row.shard, &row.checkpoint)).collect();
     let mut done: BTreeSet<&ShardId> = BTreeSet::new();
-    let mut walk: Vec<&ShardId> = known.iter().collect();
+    let begun = known
+        .iter()
+        .filter(|(_, checkpoint)| **checkpoint != &Checkpoint::TrimHorizon);
+    let mut walk: Vec<&ShardId> = begun.map(|(shard, _)| *shard).collect();
     while let Some(shard) = walk.pop() {
         for parent in by_id.get(shard).into_iter().flat_map(|info| &info.parents) {
             if done.insert(parent) {
@@ -28,20 +33,15 @@ pub fn missing(
             }
         }
     }
-    let checkpoint = if known.is_empty() {
-        start
-    } else {
-        &Checkpoint::TrimHorizon
-    };
     let missing = shards
         .iter()
-        .filter(|shard| !known.contains(&shard.id) && !done.contains(&shard.id));
+        .filter(|shard| !known.contains_key(&shard.id) && !done.contains(&shard.id));
     let mut rows: Vec<LeaseRow> = missing
         .map(|shard| LeaseRow {
             shard: shard.id.clone(),
             owner: None,
             counter: 0,
-            checkpoint: checkpoint.clone(),
+            checkpoint: start.clone(),
             parents: shard.parents.clone(),
             hash_range: Some(shard.hash_range.clone()),
         })
@@ -63,42 +63,58 @@ mod tests {
         }
     }
 
+    const START: Checkpoint = Checkpoint::AtTimestamp(5);
+
     #[track_caller]
-    fn check(shards: &[ShardInfo], known: &[&str], expected: &[(&str, Checkpoint)]) {
-        let known = known.iter().map(|id| ShardId::new(id)).collect();
-        let rows = missing(shards, &known, &Checkpoint::AtTimestamp(5));
-        let rows: Vec<_> = rows
+    fn check(shards: &[ShardInfo], known: &[(&str, Checkpoint)], expected: &[&str]) {
+        let known: Vec<LeaseRow> = known
             .iter()
-            .map(|row| (row.shard.as_str(), row.checkpoint.clone()))
+            .map(|(id, checkpoint)| LeaseRow {
+                shard: ShardId::new(id),
+                owner: None,
+                counter: 1,
+                checkpoint: checkpoint.clone(),
+                parents: Vec::new(),
+                hash_range: None,
+            })
             .collect();
+        let rows = missing(shards, known.iter(), &START);
+        assert!(rows.iter().all(|row| row.checkpoint == START));
+        let rows: Vec<_> = rows.iter().map(|row| row.shard.as_str()).collect();
         assert_eq!(rows, expected);
     }
 
     #[test]
-    fn the_first_start_begins_every_shard_where_it_was_told() {
-        let shards = [shard("a", &[]), shard("b", &["a"])];
-        let start = Checkpoint::AtTimestamp(5);
-        check(&shards, &[], &[("a", start.clone()), ("b", start)]);
+    fn the_first_start_makes_every_shard_parents_first() {
+        check(&[shard("b", &["a"]), shard("a", &[])], &[], &["a", "b"]);
     }
 
     #[test]
-    fn a_shard_that_appears_later_begins_with_its_oldest_record() {
+    fn a_shard_that_appears_later_or_lost_its_row_gets_one() {
+        let ended = Checkpoint::ShardEnd;
         let shards = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"])];
-        check(&shards, &["a", "b"], &[("c", Checkpoint::TrimHorizon)]);
-        check(&shards, &["a", "b", "c"], &[]);
+        check(&shards, &[("a", ended.clone()), ("b", START)], &["c"]);
+        let all = [("a", ended.clone()), ("b", START), ("c", START)];
+        check(&shards, &all, &[]);
         let shards = [shard("c", &["b"]), shard("b", &["a"]), shard("x", &[])];
-        let horizon = Checkpoint::TrimHorizon;
-        check(&shards, &["x"], &[("b", horizon.clone()), ("c", horizon)]);
+        check(&shards, &[("x", ended)], &["b", "c"]);
     }
 
     #[test]
-    fn an_ancestor_of_a_shard_that_has_a_row_was_read_before() {
+    fn an_ancestor_of_a_shard_that_was_begun_was_read_before() {
         let shards = [
             shard("a", &[]),
             shard("b", &["a"]),
             shard("c", &["b"]),
             shard("d", &["b"]),
         ];
-        check(&shards, &["c"], &[("d", Checkpoint::TrimHorizon)]);
+        check(&shards, &[("c", Checkpoint::ShardEnd)], &["d"]);
+    }
+
+    #[test]
+    fn a_parent_whose_child_was_never_begun_lost_its_row() {
+        let shards = [shard("b", &["a"]), shard("c", &["b"])];
+        check(&shards, &[("c", Checkpoint::TrimHorizon)], &["b"]);
+        check(&shards, &[("c", Checkpoint::Latest)], &[]);
     }
 }

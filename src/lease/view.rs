@@ -6,12 +6,19 @@
 //!
 //! Every `now` and `at` here is time since this process started.
 
-use std::{collections::BTreeMap, time::Duration};
+mod standing;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::model::{
     lease::{LeaseRow, WorkerId, WorkerRow},
     position::{Checkpoint, ShardId},
 };
+
+pub use standing::Standing;
 
 /// How long an owner without a heartbeat row counts as alive after its lease's counter last moved. Such an owner is a KCL
 /// worker; its default is to renew each 3.3 s and to be failed over after 10 s.
@@ -62,19 +69,11 @@ impl Pulse {
     }
 }
 
-/// Where a lease stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// This worker's row.
-    Mine,
-    /// A living worker's row.
-    Elsewhere,
-    /// Nobody alive has it.
-    Orphaned,
-    /// Its parents have not all ended.
-    Waiting,
-    /// It is read to its end.
-    Ended,
+/// A worker as last seen.
+#[derive(Debug)]
+struct Peer {
+    row: WorkerRow,
+    pulse: Pulse,
 }
 
 /// Both tables as last seen.
@@ -82,7 +81,7 @@ pub enum Standing {
 pub struct View {
     me: WorkerId,
     failover: Duration,
-    workers: BTreeMap<WorkerId, (Pulse, bool)>,
+    workers: BTreeMap<WorkerId, Peer>,
     /// Workers whose row is gone, and when that was seen: a worker removes it when it has nothing left to write.
     left: BTreeMap<WorkerId, Duration>,
     /// When the read that `workers` is from was sent.
@@ -90,6 +89,9 @@ pub struct View {
     /// When the read was sent that the last rows are from.
     leases_asked: Duration,
     leases: BTreeMap<ShardId, (LeaseRow, Pulse)>,
+    /// The shards that the stream has, once it was listed.
+    listed: Option<BTreeSet<ShardId>>,
+    changes: u64,
 }
 
 impl View {
@@ -103,23 +105,56 @@ impl View {
             workers_asked: Duration::ZERO,
             leases_asked: Duration::ZERO,
             leases: BTreeMap::new(),
+            listed: None,
+            changes: 0,
         }
     }
 
-    /// The workers table was read.
-    pub fn observe_workers(&mut self, seen: Seen, rows: &[WorkerRow]) {
+    /// The workers table was read. Whether it says that lease rows changed or are about to: a worker came, left, died or
+    /// is leaving, or rang its bell.
+    pub fn observe_workers(&mut self, seen: Seen, rows: Vec<WorkerRow>) -> bool {
         self.workers_asked = seen.asked;
-        let listed = |id: &WorkerId| rows.iter().any(|row| row.id == *id);
-        let gone = self.workers.extract_if(.., |id, _| !listed(id));
-        self.left.extend(gone.map(|(id, _)| (id, seen.replied)));
-        self.left
-            .retain(|id, at| !listed(id) && seen.replied.saturating_sub(*at) < LEFT_KEPT);
+        let mut changed = false;
+        let mut before = std::mem::take(&mut self.workers);
+        let mut rung = false;
         for row in rows {
-            let first = || (Pulse::first(row.heartbeat, seen), row.leaving);
-            let (pulse, leaving) = self.workers.entry(row.id.clone()).or_insert_with(first);
+            let known = before.remove(&row.id);
+            let was = known.as_ref().map(|peer| self.says(peer));
+            rung |= known.as_ref().is_some_and(|peer| peer.row.bell != row.bell);
+            let mut pulse =
+                known.map_or_else(|| Pulse::first(row.heartbeat, seen), |peer| peer.pulse);
             pulse.observe(row.heartbeat, seen);
-            *leaving = row.leaving;
+            let peer = Peer { row, pulse };
+            changed |= was != Some(self.says(&peer));
+            self.left.remove(&peer.row.id);
+            self.workers.insert(peer.row.id.clone(), peer);
         }
+        changed |= !before.is_empty();
+        let gone = before.into_keys().map(|id| (id, seen.replied));
+        self.left.extend(gone);
+        self.left
+            .retain(|_, at| seen.replied.saturating_sub(*at) < LEFT_KEPT);
+        self.changes += u64::from(changed);
+        changed || rung
+    }
+
+    /// What the plan needs to know of a worker: whether it lives, moves, and leaves.
+    fn says(&self, peer: &Peer) -> (bool, bool, bool) {
+        let lives = peer.pulse.still < self.failover;
+        (lives, peer.pulse.moved, peer.row.leaving)
+    }
+
+    /// The stream was listed.
+    pub fn observe_listed(&mut self, shards: BTreeSet<ShardId>) {
+        if self.listed.as_ref() != Some(&shards) {
+            self.listed = Some(shards);
+            self.changes += 1;
+        }
+    }
+
+    /// Rises whenever something changed that the plan depends on.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The lease table was read.
@@ -128,6 +163,7 @@ impl View {
         let mut before = std::mem::take(&mut self.leases);
         for row in rows {
             let known = before.remove(&row.shard);
+            self.changes += u64::from(is_news(known.as_ref().map(|(row, _)| row), &row));
             // A read that was sent before a write of ours was answered may show the row before it.
             let entry = match known {
                 Some((newer, pulse)) if newer.counter > row.counter => (newer, pulse),
@@ -143,7 +179,9 @@ impl View {
             self.leases.insert(entry.0.shard.clone(), entry);
         }
         // Nor does it show a row that was made after it was sent.
+        let gone = before.len();
         before.retain(|_, (_, pulse)| pulse.since > seen.asked);
+        self.changes += u64::from(gone != before.len());
         self.leases.append(&mut before);
     }
 
@@ -154,6 +192,7 @@ impl View {
             replied: at,
         };
         let known = self.leases.remove(&row.shard);
+        self.changes += u64::from(is_news(known.as_ref().map(|(row, _)| row), &row));
         let mut pulse = known.map_or_else(|| Pulse::first(row.counter, seen), |(_, pulse)| pulse);
         pulse.observe(row.counter, seen);
         self.leases.insert(row.shard.clone(), (row, pulse));
@@ -161,7 +200,7 @@ impl View {
 
     /// The row is gone.
     pub fn forget(&mut self, shard: &ShardId) {
-        self.leases.remove(shard);
+        self.changes += u64::from(self.leases.remove(shard).is_some());
     }
 
     /// The rows, by shard.
@@ -176,10 +215,10 @@ impl View {
 
     /// Workers to give leases to: seen to move lately and staying; `me` belongs to them as long as `staying`.
     pub fn targets(&self, staying: bool) -> Vec<WorkerId> {
-        let others = self.workers.iter().filter(|(id, (pulse, leaving))| {
-            **id != self.me && pulse.moved && pulse.still < self.failover && !leaving
+        let others = self.others().filter(|peer| {
+            peer.pulse.moved && peer.pulse.still < self.failover && !peer.row.leaving
         });
-        let mut targets: Vec<_> = others.map(|(id, _)| id.clone()).collect();
+        let mut targets: Vec<_> = others.map(|peer| peer.row.id.clone()).collect();
         if staying {
             targets.push(self.me.clone());
             targets.sort();
@@ -187,34 +226,22 @@ impl View {
         targets
     }
 
-    /// Workers whose row has not moved for so long that nobody needs it.
-    pub fn long_dead(&self, after: Duration) -> Vec<WorkerId> {
-        let dead = self
-            .workers
-            .iter()
-            .filter(|(id, (pulse, _))| **id != self.me && pulse.still > after);
-        dead.map(|(id, _)| id.clone()).collect()
+    /// Whether another worker is leaving, or silent for so long that it may soon count as dead.
+    pub fn is_about_to_change(&self) -> bool {
+        self.others().any(|peer| {
+            let still = peer.pulse.still;
+            still < self.failover && (peer.row.leaving || still >= self.failover / 2)
+        })
     }
 
-    /// Where the lease of `row` stands.
-    pub fn standing(&self, row: &LeaseRow) -> Standing {
-        if row.checkpoint == Checkpoint::ShardEnd {
-            return Standing::Ended;
-        }
-        let ended = |parent: &ShardId| match self.lease(parent) {
-            Some(parent) => parent.checkpoint == Checkpoint::ShardEnd,
-            // Its row is gone because it ended; but a scan is no snapshot, and one that met the child alone may have
-            // passed the parent's place before both were made.
-            None => self.was_seen_before(&row.shard),
-        };
-        if !row.parents.iter().all(ended) {
-            return Standing::Waiting;
-        }
-        match &row.owner {
-            Some(owner) if *owner == self.me => Standing::Mine,
-            Some(owner) if self.is_alive(owner, &row.shard) => Standing::Elsewhere,
-            _ => Standing::Orphaned,
-        }
+    /// Workers whose row has not moved for so long that nobody needs it.
+    pub fn long_dead(&self, after: Duration) -> Vec<WorkerRow> {
+        let dead = self.others().filter(|peer| peer.pulse.still > after);
+        dead.map(|peer| peer.row.clone()).collect()
+    }
+
+    fn others(&self) -> impl Iterator<Item = &Peer> {
+        self.workers.values().filter(|peer| peer.row.id != self.me)
     }
 
     /// Whether the workers are not known from before the leases. A plan of newer leases and older workers would give
@@ -228,29 +255,19 @@ impl View {
         self.leases_asked
     }
 
-    /// Whether more than one read showed the row.
-    fn was_seen_before(&self, shard: &ShardId) -> bool {
+    /// How long the row of a shard is known to have been as it is.
+    pub fn still(&self, shard: &ShardId) -> Duration {
         let lease = self.leases.get(shard);
-        lease.is_some_and(|(_, pulse)| pulse.moved || !pulse.still.is_zero())
+        lease.map_or(Duration::ZERO, |(_, pulse)| pulse.still)
     }
+}
 
-    fn is_newer_than_workers(&self, shard: &ShardId) -> bool {
-        let lease = self.leases.get(shard);
-        lease.is_some_and(|(_, pulse)| pulse.since > self.workers_asked)
-    }
-
-    fn is_alive(&self, owner: &WorkerId, shard: &ShardId) -> bool {
-        match self.workers.get(owner) {
-            // A worker that was silent and is back writes its rows before it reads on: what is known of it has to be
-            // newer than the row, or an old silence would count against a lease that was taken anew.
-            Some((pulse, _)) => pulse.still < self.failover || self.is_newer_than_workers(shard),
-            None if self.left.contains_key(owner) => self.is_newer_than_workers(shard),
-            None => self
-                .leases
-                .get(shard)
-                .is_some_and(|(_, pulse)| pulse.still < STRANGER_FAILOVER),
-        }
-    }
+/// Whether `row` differs from what was known in what the plan depends on.
+fn is_news(known: Option<&LeaseRow>, row: &LeaseRow) -> bool {
+    known.is_none_or(|known| {
+        let ended = |row: &LeaseRow| row.checkpoint == Checkpoint::ShardEnd;
+        known.owner != row.owner || ended(known) != ended(row) || known.parents != row.parents
+    })
 }
 
 #[cfg(test)]
@@ -269,8 +286,10 @@ mod tests {
     fn worker(name: &str, heartbeat: u64) -> WorkerRow {
         WorkerRow {
             id: WorkerId::new(name),
+            process: 1,
             heartbeat,
             leaving: false,
+            bell: 0,
         }
     }
 
@@ -294,7 +313,7 @@ mod tests {
         let mut view = view();
         let row = lease("s", Some("other"), 1, &[]);
         view.observe_leases(at(0, 1), vec![row.clone()]);
-        view.observe_workers(at(0, 10), &[worker("other", 7)]);
+        view.observe_workers(at(0, 10), vec![worker("other", 7)]);
         for (asked, heartbeat, standing) in [
             (1000, 7, Standing::Elsewhere),
             (3009, 7, Standing::Elsewhere),
@@ -303,7 +322,7 @@ mod tests {
             (6500, 8, Standing::Elsewhere),
             (6600, 8, Standing::Orphaned),
         ] {
-            view.observe_workers(at(asked, asked + 20), &[worker("other", heartbeat)]);
+            view.observe_workers(at(asked, asked + 20), vec![worker("other", heartbeat)]);
             assert_eq!(view.standing(&row), standing, "asked at {asked}");
         }
     }
@@ -313,12 +332,12 @@ mod tests {
         let mut view = view();
         let row = |counter| lease("s", Some("other"), counter, &[]);
         view.observe_leases(at(0, 1), vec![row(1)]);
-        view.observe_workers(at(0, 10), &[worker("other", 7)]);
-        view.observe_workers(at(4000, 4010), &[worker("other", 7)]);
+        view.observe_workers(at(0, 10), vec![worker("other", 7)]);
+        view.observe_workers(at(4000, 4010), vec![worker("other", 7)]);
         assert_eq!(view.standing(&row(1)), Standing::Orphaned);
         view.observe_leases(at(4020, 4030), vec![row(2)]);
         assert_eq!(view.standing(&row(2)), Standing::Elsewhere);
-        view.observe_workers(at(4040, 4050), &[worker("other", 7)]);
+        view.observe_workers(at(4040, 4050), vec![worker("other", 7)]);
         assert_eq!(view.standing(&row(2)), Standing::Orphaned, "it died again");
     }
 
@@ -327,8 +346,8 @@ mod tests {
         let mut view = view();
         let row = lease("s", Some("other"), 1, &[]);
         view.observe_leases(at(0, 1), vec![row.clone()]);
-        view.observe_workers(at(0, 10), &[worker("other", 7)]);
-        view.observe_workers(at(900, 30_000), &[worker("other", 7)]);
+        view.observe_workers(at(0, 10), vec![worker("other", 7)]);
+        view.observe_workers(at(900, 30_000), vec![worker("other", 7)]);
         assert_eq!(view.standing(&row), Standing::Elsewhere);
     }
 
@@ -337,25 +356,25 @@ mod tests {
         let mut view = view();
         let row = |counter| lease("s", Some("other"), counter, &[]);
         view.observe_leases(at(0, 1), vec![row(1)]);
-        view.observe_workers(at(0, 10), &[worker("other", 7)]);
-        view.observe_workers(at(1000, 1010), &[]);
+        view.observe_workers(at(0, 10), vec![worker("other", 7)]);
+        view.observe_workers(at(1000, 1010), vec![]);
         assert_eq!(view.standing(&row(1)), Standing::Orphaned);
         view.observe_leases(at(1020, 1030), vec![row(2)]);
         assert_eq!(view.standing(&row(2)), Standing::Elsewhere, "until looked");
-        view.observe_workers(at(2000, 2010), &[]);
+        view.observe_workers(at(2000, 2010), vec![]);
         assert_eq!(view.standing(&row(2)), Standing::Orphaned, "given too late");
-        view.observe_workers(at(3000, 3010), &[worker("other", 8)]);
+        view.observe_workers(at(3000, 3010), vec![worker("other", 8)]);
         assert_eq!(view.standing(&row(2)), Standing::Elsewhere, "it is back");
     }
 
     #[test]
     fn a_worker_counts_as_a_target_only_once_it_was_seen_to_move() {
         let mut view = view();
-        view.observe_workers(at(0, 1), &[worker("left-behind", 7), worker("new", 1)]);
+        view.observe_workers(at(0, 1), vec![worker("left-behind", 7), worker("new", 1)]);
         assert_eq!(view.targets(true), [WorkerId::new("me")]);
         view.observe_workers(
             at(1000, 1001),
-            &[worker("left-behind", 7), worker("new", 2)],
+            vec![worker("left-behind", 7), worker("new", 2)],
         );
         assert_eq!(
             view.targets(true),
@@ -366,7 +385,7 @@ mod tests {
             leaving: true,
             ..worker("new", 3)
         };
-        view.observe_workers(at(2000, 2001), &[leaving]);
+        view.observe_workers(at(2000, 2001), vec![leaving]);
         assert_eq!(view.targets(true), [WorkerId::new("me")]);
     }
 
@@ -386,9 +405,29 @@ mod tests {
         view.learn(ended("b"), Duration::from_secs(1));
         assert_eq!(view.standing(&merged), Standing::Orphaned);
         view.forget(&ShardId::new("a"));
+        view.observe_listed(BTreeSet::from([ShardId::new("b"), ShardId::new("c")]));
         assert_eq!(view.standing(&merged), Standing::Waiting, "seen once");
         view.observe_leases(at(1000, 1001), vec![ended("b"), merged.clone()]);
         assert_eq!(view.standing(&merged), Standing::Orphaned);
+    }
+
+    #[test]
+    fn a_child_that_was_never_begun_waits_for_a_parent_that_lost_its_row() {
+        let mut view = view();
+        let child = lease("c", None, 0, &["a"]);
+        let begun = LeaseRow {
+            checkpoint: Checkpoint::Latest,
+            ..child.clone()
+        };
+        for second in 0..2 {
+            view.observe_leases(at(second * 1000, second * 1000 + 1), vec![child.clone()]);
+        }
+        assert_eq!(view.standing(&child), Standing::Waiting, "not listed yet");
+        view.observe_listed(BTreeSet::from([ShardId::new("a"), ShardId::new("c")]));
+        assert_eq!(view.standing(&child), Standing::Waiting);
+        assert_eq!(view.standing(&begun), Standing::Orphaned);
+        view.observe_listed(BTreeSet::from([ShardId::new("c")]));
+        assert_eq!(view.standing(&child), Standing::Orphaned);
     }
 
     #[test]

@@ -85,6 +85,8 @@ catalogue! {
         "Checkpoints found older than what the stream still keeps.";
     LEASES_HELD = "swiped_leases_held" G, Count, [], "Leases that this worker holds.";
     LEASES = "swiped_leases" G, Count, ["state"], "Leases of the whole application as this worker sees them.";
+    LEASE_UNCOVERED = "swiped_lease_uncovered_ratio" G, Count, [],
+        "The part of the stream's hash keys that no lease covers, by the last audit.";
     LEASE_EVENTS = "swiped_lease_events_total" C, Count, ["event"], "What happened to leases at this worker.";
     CHECKPOINTS = "swiped_checkpoints_total" C, Count, ["outcome"], "Writes of a checkpoint.";
     HEARTBEAT_AGE = "swiped_heartbeat_age_seconds" G, Seconds, [], "Time since this worker's last stored heartbeat.";

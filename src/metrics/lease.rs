@@ -19,6 +19,7 @@ pub struct LeaseMetrics {
     heartbeat_age: Gauge,
     workers: Gauge,
     halted: Gauge,
+    uncovered: Gauge,
 }
 
 impl LeaseMetrics {
@@ -35,6 +36,7 @@ impl LeaseMetrics {
             heartbeat_age: gauge!(catalogue::HEARTBEAT_AGE),
             workers: gauge!(catalogue::WORKERS),
             halted: gauge!(catalogue::SHARDS_HALTED),
+            uncovered: gauge!(catalogue::LEASE_UNCOVERED),
         }
     }
 
@@ -64,6 +66,11 @@ impl LeaseMetrics {
     /// How many workers live.
     pub fn workers(&self, count: u64) {
         self.workers.set(count as f64);
+    }
+
+    /// The part of the hash keys that no lease covers.
+    pub fn uncovered(&self, share: f64) {
+        self.uncovered.set(share);
     }
 
     /// How many shards of this worker stopped rather than lose a record.

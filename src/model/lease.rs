@@ -86,10 +86,15 @@ pub enum Written {
 pub struct WorkerRow {
     /// Whose.
     pub id: WorkerId,
-    /// Rises once a heartbeat.
+    /// A random number of the process that writes the row: tells two processes apart that were given one id.
+    pub process: u64,
+    /// Rises with every heartbeat.
     pub heartbeat: u64,
     /// It is stopping and takes no more leases.
     pub leaving: bool,
+    /// Rises when it wrote a lease row that others wait for: gave a lease away, or made the rows of children. Whoever
+    /// sees it move reads the lease table.
+    pub bell: u64,
 }
 
 /// Why the consumer of a shard ended.

@@ -345,11 +345,19 @@ impl Fleet<'_> {
         let limits = limits(rate, self.course);
         let (status, _) = watch::channel(LeaseReport::default());
         let table = Arc::new(Line::new(&network, &id, Sink::Decisions));
-        let coordinator = Coordinator::new(id.clone(), table, Arc::new(shared), limits, status);
+        let coordinator = Coordinator::new(
+            id.clone(),
+            u64::from(number),
+            table,
+            Arc::new(shared),
+            limits,
+            status,
+        );
         let drain = CancellationToken::new();
         let (token, me) = (drain.clone(), id.clone());
         let task = tokio::spawn(async move {
-            coordinator.run(token, || ()).await;
+            let ended = coordinator.run(token, || ()).await;
+            ended.expect("no two workers have one id");
             network.world().tell(Event::Fleet {
                 worker: me.clone(),
                 what: Fate::Left,
@@ -504,6 +512,8 @@ fn limits(rate: u32, course: &Course) -> LeaseLimits {
             failover: own(FAILOVER),
             margin: own(MARGIN),
             checkpoint: own(course.checkpoint),
+            notice: own(Duration::from_millis(1200)),
+            keep_ended: own(Duration::from_secs(3)),
         },
         shard_sync: own(course.shard_sync),
         start: Checkpoint::TrimHorizon,

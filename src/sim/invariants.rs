@@ -235,6 +235,9 @@ impl Checker {
             Event::RowMade {
                 shard, checkpoint, ..
             } => {
+                if self.shard(shard).row == Some(Checkpoint::ShardEnd) {
+                    self.wrong("2", format!("{shard} is begun again after its end"));
+                }
                 let shard = self.shard(shard);
                 shard.row = Some(checkpoint.clone());
                 shard.terms.push((mark, None));
@@ -254,6 +257,12 @@ impl Checker {
                 let shard = self.shard(shard);
                 if shard.holder() != owner.as_ref() {
                     shard.terms.push((mark, owner.clone()));
+                }
+            }
+            // What is known of it stays: its children may be read, and it may not be begun again.
+            Event::RowRemoved { worker, shard } => {
+                if self.shard(shard).row != Some(Checkpoint::ShardEnd) {
+                    self.wrong("1", format!("{worker} removed {shard} before its end"));
                 }
             }
             Event::Heartbeat { worker, .. } => {

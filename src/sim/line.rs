@@ -476,25 +476,45 @@ impl LeaseTable for Line {
         .await
     }
 
-    async fn heartbeat(&self, row: &WorkerRow) -> Result<(), Fault> {
-        let row = row.clone();
+    async fn heartbeat(
+        &self,
+        row: &WorkerRow,
+        in_place_of: Option<&WorkerRow>,
+    ) -> Result<bool, Fault> {
+        let (row, dead) = (row.clone(), in_place_of.cloned());
         let stored = self
             .call(Call::Lease, "PutItem heartbeat", move |world, _| {
-                world.heartbeat(&row);
-                Ok(())
+                Ok(world.heartbeat(&row, dead.as_ref()))
             })
             .await;
         if self.lie() == Some(Lie::FenceNeverCloses) {
-            return Ok(());
+            return Ok(true);
         }
         stored
     }
 
-    async fn forget(&self, worker: &WorkerId) -> Result<(), Fault> {
-        let worker = worker.clone();
+    async fn forget(&self, row: &WorkerRow) -> Result<(), Fault> {
+        let row = row.clone();
         self.call(Call::Lease, "DeleteItem worker", move |world, from| {
-            world.forget(from, &worker);
+            world.forget(from, &row);
             Ok(())
+        })
+        .await
+    }
+
+    async fn remove(&self, row: &LeaseRow) -> Result<(), Fault> {
+        let row = row.clone();
+        self.call(Call::Lease, "DeleteItem lease", move |world, from| {
+            world.remove(from, &row);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn start(&self, proposed: &Checkpoint) -> Result<Checkpoint, Fault> {
+        let proposed = proposed.clone();
+        self.call(Call::Lease, "PutItem start", move |world, _| {
+            Ok(world.start(&proposed))
         })
         .await
     }

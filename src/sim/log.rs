@@ -104,6 +104,8 @@ pub enum Event {
         counter: u64,
         checkpoint: Option<Checkpoint>,
     },
+    /// The row of a lease that ended was removed.
+    RowRemoved { worker: WorkerId, shard: ShardId },
     /// A heartbeat is stored.
     Heartbeat { worker: WorkerId, count: u64 },
     /// A worker's own row was removed by it, or by another.

@@ -58,7 +58,7 @@ fn the_shards_of_a_worker_that_crashed_are_read_again_within_five_seconds() {
 
 #[test]
 fn a_rolling_deploy_leaves_no_shard_idle() {
-    never_idle_for_longer(Duration::from_millis(1_450), rolling_deploy);
+    never_idle_for_longer(Duration::from_millis(1_000), rolling_deploy);
 }
 
 #[test]

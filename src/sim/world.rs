@@ -113,6 +113,8 @@ pub struct World {
     next_sequence: u64,
     shards: BTreeMap<ShardId, Shard>,
     leases: BTreeMap<ShardId, LeaseRow>,
+    /// Where the stream was begun, once that is stored.
+    started_at: Option<Checkpoint>,
     workers: BTreeMap<WorkerId, WorkerRow>,
     /// By their own wall clocks, when the heartbeats were sent: nobody but a lie looks at it.
     stamps: BTreeMap<WorkerId, i64>,
@@ -134,6 +136,7 @@ impl World {
             next_sequence: 80,
             shards: BTreeMap::new(),
             leases: BTreeMap::new(),
+            started_at: None,
             workers: BTreeMap::new(),
             stamps: BTreeMap::new(),
             decisions: BTreeMap::new(),
@@ -533,23 +536,56 @@ impl World {
         self.workers.values().cloned().collect()
     }
 
-    /// Stores a heartbeat.
-    pub fn heartbeat(&mut self, row: &WorkerRow) {
-        self.workers.insert(row.id.clone(), row.clone());
-        self.tell(Event::Heartbeat {
-            worker: row.id.clone(),
-            count: row.heartbeat,
-        });
+    /// Stores a heartbeat where the row is the process's own, or the one it takes the place of.
+    pub fn heartbeat(&mut self, row: &WorkerRow, in_place_of: Option<&WorkerRow>) -> bool {
+        let stored = self.workers.get(&row.id);
+        let own = |stored: &WorkerRow| stored.process == row.process;
+        let may = match in_place_of {
+            None => stored.is_none_or(own),
+            Some(dead) => stored.is_some_and(|stored| own(stored) || stored == dead),
+        };
+        if may {
+            self.workers.insert(row.id.clone(), row.clone());
+            self.tell(Event::Heartbeat {
+                worker: row.id.clone(),
+                count: row.heartbeat,
+            });
+        }
+        may
     }
 
     /// Removes a worker's row.
-    pub fn forget(&mut self, from: &Caller, worker: &WorkerId) {
-        if self.workers.remove(worker).is_some() {
+    pub fn forget(&mut self, from: &Caller, row: &WorkerRow) {
+        let stored = self.workers.get(&row.id);
+        if stored.is_some_and(|stored| stored.process == row.process) {
+            self.workers.remove(&row.id);
             self.tell(Event::Forgotten {
                 by: from.worker.clone(),
-                worker: worker.clone(),
+                worker: row.id.clone(),
             });
         }
+    }
+
+    /// Removes the row of a lease that ended.
+    pub fn remove(&mut self, from: &Caller, row: &LeaseRow) {
+        let stored = self.leases.get(&row.shard);
+        let same = |stored: &LeaseRow| {
+            stored.counter == row.counter && stored.checkpoint == Checkpoint::ShardEnd
+        };
+        if stored.is_some_and(same) {
+            self.leases.remove(&row.shard);
+            self.tell(Event::RowRemoved {
+                worker: from.worker.clone(),
+                shard: row.shard.clone(),
+            });
+        }
+    }
+
+    /// Where the stream was begun.
+    pub fn start(&mut self, proposed: &Checkpoint) -> Checkpoint {
+        self.started_at
+            .get_or_insert_with(|| proposed.clone())
+            .clone()
     }
 }
 

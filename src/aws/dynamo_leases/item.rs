@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::model::{
-    lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow},
+    lease::{LeaseRow, LeaseWrite, WorkerId},
     position::{Checkpoint, Position, SequenceNumber, ShardId},
 };
 
@@ -21,15 +21,15 @@ pub fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-fn number(number: u64) -> AttributeValue {
+pub(super) fn number(number: u64) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-fn get_text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(super) fn get_text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-fn get_number(item: &Item, name: &str) -> Option<u64> {
+pub(super) fn get_number(item: &Item, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
@@ -194,17 +194,6 @@ impl Change {
             values,
         }
     }
-}
-
-/// The heartbeat in an item of the workers table; nothing when it is none.
-pub fn worker(item: &Item) -> Option<WorkerRow> {
-    Some(WorkerRow {
-        id: WorkerId::new(get_text(item, "workerId")?),
-        heartbeat: get_number(item, "heartbeat")?,
-        leaving: item
-            .get("leaving")
-            .is_some_and(|leaving| leaving.as_bool() == Ok(&true)),
-    })
 }
 
 #[cfg(test)]

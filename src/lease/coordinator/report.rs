@@ -77,7 +77,7 @@ where
             count[state as usize] += 1;
         }
         self.metrics.leases(&count);
-        let workers = view.targets(!self.draining).len();
+        let workers = view.targets(!self.row.leaving).len();
         self.metrics.workers(workers as u64);
         self.metrics
             .halted(self.protocol.held().filter(|(_, halted)| *halted).count() as u64);

@@ -1,11 +1,11 @@
 //! What follows from an answer: of the table to a write, of a consumer that ended, of the stream that was listed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Action, Note, Protocol, REST, held::Phase};
 use crate::model::{
     lease::{Finish, LeaseRow, LeaseWrite, Written},
-    position::{Checkpoint, ShardId},
+    position::{Checkpoint, ShardId, ShardInfo},
 };
 
 impl Protocol {
@@ -88,6 +88,7 @@ impl Protocol {
                     self.held.remove(&shard);
                     let note = owner.map_or(Note::Released, Note::Given);
                     out.push(Action::Note(shard, note));
+                    out.push(Action::Ring);
                 }
             },
             Phase::Ending(_) if write.checkpoint != Some(Checkpoint::ShardEnd) => {
@@ -96,6 +97,7 @@ impl Protocol {
             Phase::Ending(_) => {
                 self.held.remove(&shard);
                 out.push(Action::Note(shard, Note::Ended));
+                out.push(Action::Ring);
                 for child in children {
                     if self.view.lease(&child.shard).is_none() {
                         self.view.learn(child, now);
@@ -131,14 +133,20 @@ impl Protocol {
         self.step(now, out);
     }
 
-    /// A shard that the stream no longer lists, and says it does not have, ended without a last page.
-    pub(super) fn listed(&mut self, now: Duration, shards: &[ShardId], out: &mut Vec<Action>) {
+    /// The stream was listed. A shard that it no longer lists, and says it does not have, ended without a last page.
+    pub(super) fn listed(&mut self, now: Duration, shards: &[ShardInfo], out: &mut Vec<Action>) {
+        if shards.is_empty() {
+            return;
+        }
+        let names: BTreeSet<ShardId> = shards.iter().map(|shard| shard.id.clone()).collect();
         for (shard, held) in &mut self.held {
             let resting = matches!(held.phase, Phase::Resting(_));
-            if resting && held.gone && !shards.is_empty() && !shards.contains(shard) {
+            if resting && held.gone && !names.contains(shard) {
                 held.phase = Phase::Ending(Vec::new());
             }
         }
+        self.view.observe_listed(names);
+        self.remove_ended(now, shards, out);
         self.step(now, out);
     }
 }

@@ -7,6 +7,8 @@ const TIMING: Timing = Timing {
     failover: Duration::from_secs(3),
     margin: Duration::from_millis(750),
     checkpoint: Duration::from_secs(5),
+    notice: Duration::from_millis(1200),
+    keep_ended: Duration::from_secs(60),
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -90,8 +92,10 @@ impl Told {
         };
         let rows = rows.iter().map(|(name, heartbeat)| WorkerRow {
             id: worker(name),
+            process: 1,
             heartbeat: *heartbeat,
             leaving: false,
+            bell: 0,
         });
         self.tell(Input::Workers(seen, rows.collect()))
     }
@@ -204,7 +208,7 @@ fn a_lease_that_the_plan_gives_to_a_newcomer_is_drained_then_given_with_its_chec
     told.beat();
     assert_eq!(
         told.workers(&[("me", 2), ("new", 2)]),
-        [Action::Stop(shard("b"))]
+        [Action::Look, Action::Stop(shard("b"))]
     );
     told.tell(Input::Progress(shard("b"), at(7)));
     let given = Some(Checkpoint::At(at(7)));
@@ -214,7 +218,10 @@ fn a_lease_that_the_plan_gives_to_a_newcomer_is_drained_then_given_with_its_chec
     );
     assert_eq!(
         told.applied("b"),
-        [Action::Note(shard("b"), Note::Given(worker("new")))]
+        [
+            Action::Note(shard("b"), Note::Given(worker("new"))),
+            Action::Ring
+        ]
     );
     assert_eq!(told.protocol.held().count(), 1);
 }
@@ -276,7 +283,10 @@ fn a_lease_that_was_given_to_a_worker_that_leaves_is_passed_on() {
     );
     assert_eq!(
         told.applied("a"),
-        [Action::Note(shard("a"), Note::Given(worker("new")))]
+        [
+            Action::Note(shard("a"), Note::Given(worker("new"))),
+            Action::Ring
+        ]
     );
 }
 
@@ -420,6 +430,7 @@ fn the_end_of_a_shard_and_its_children_are_one_write_and_the_children_are_taken_
         told.applied("a"),
         [
             Action::Note(shard("a"), Note::Ended),
+            Action::Ring,
             write("b", (None, 0), Some("me"), None)
         ]
     );
@@ -462,7 +473,7 @@ fn a_drain_gives_to_the_living_or_leaves_the_lease_for_whoever_comes() {
     );
     assert_eq!(
         told.applied("a"),
-        [Action::Note(shard("a"), Note::Released)]
+        [Action::Note(shard("a"), Note::Released), Action::Ring]
     );
     assert!(told.protocol.is_drained());
     assert_eq!(
@@ -509,4 +520,122 @@ fn a_checkpoint_that_another_owner_forestalled_loses_the_lease() {
             Action::Note(shard("a"), Note::Lost)
         ]
     );
+}
+
+#[test]
+fn a_worker_that_leaves_reads_on_until_the_others_have_noticed() {
+    let mut told = Told::holding();
+    told.workers(&[("me", 1), ("other", 1)]);
+    told.now += seconds(1);
+    told.beat();
+    told.workers(&[("me", 2), ("other", 2)]);
+    assert_eq!(told.tell(Input::Drain), []);
+    assert_eq!(told.protocol.held().count(), 1);
+    told.now += TIMING.notice - Duration::from_millis(1);
+    assert_eq!(told.tell(Input::Tick), []);
+    told.now += Duration::from_millis(1);
+    assert_eq!(told.tell(Input::Tick), [Action::Stop(shard("a"))]);
+    assert_eq!(
+        told.tell(Input::Finished(shard("a"), 1, Finish::Drained)),
+        [write("a", (Some("me"), 1), Some("other"), None)]
+    );
+}
+
+#[test]
+fn a_bell_that_rings_and_a_worker_that_comes_or_goes_make_this_one_look_at_the_leases() {
+    let mut told = Told::new();
+    let tell = |told: &mut Told, rows: &[(u64, u64, bool)]| {
+        let seen = Seen {
+            asked: told.now,
+            replied: told.now,
+        };
+        let rows = rows.iter().map(|(heartbeat, bell, leaving)| WorkerRow {
+            id: worker("other"),
+            process: 1,
+            heartbeat: *heartbeat,
+            leaving: *leaving,
+            bell: *bell,
+        });
+        let asked = told.tell(Input::Workers(seen, rows.collect()));
+        asked == [Action::Look]
+    };
+    for (what, rows, looks) in [
+        ("it came", vec![(1, 0, false)], true),
+        ("nothing is new", vec![(1, 0, false)], false),
+        ("it moved for the first time", vec![(2, 0, false)], true),
+        ("it moved", vec![(3, 0, false)], false),
+        ("it rang", vec![(4, 1, false)], true),
+        ("it is leaving", vec![(5, 1, true)], true),
+        ("it left", vec![], true),
+        ("it is still gone", vec![], false),
+    ] {
+        assert_eq!(tell(&mut told, &rows), looks, "{what}");
+    }
+}
+
+#[test]
+fn leases_are_expected_from_the_living_and_from_those_that_leave() {
+    let mut told = Told::new();
+    told.beat();
+    told.leases(&[row("a", Some("other"), 1), row("b", Some("other"), 1)]);
+    assert!(told.protocol.expects(), "alone as far as it knows");
+    told.workers(&[("other", 1)]);
+    told.now += seconds(1);
+    told.beat();
+    told.workers(&[("other", 2)]);
+    assert!(told.protocol.expects(), "one of two is to come");
+    assert_eq!(told.protocol.planned(), 1);
+    told.leases(&[row("a", Some("other"), 1), row("b", Some("me"), 2)]);
+    assert!(!told.protocol.expects(), "balanced");
+    told.now += TIMING.failover / 2;
+    told.workers(&[("other", 2)]);
+    assert!(told.protocol.expects(), "it is late");
+}
+
+/// A lease that ended a minute ago, of shard `p`, and a listing of the stream.
+#[track_caller]
+fn check_removed(children: &[LeaseRow], listed: &[(&str, &str)], removed: &[&str]) {
+    let mut told = Told::new();
+    let parent = LeaseRow {
+        checkpoint: Checkpoint::ShardEnd,
+        ..row("p", None, 9)
+    };
+    let rows: Vec<_> = children.iter().cloned().chain([parent]).collect();
+    told.beat();
+    told.leases(&rows);
+    told.now += TIMING.keep_ended;
+    told.beat();
+    told.leases(&rows);
+    let listed = listed.iter().map(|(name, parents)| ShardInfo {
+        id: shard(name),
+        parents: parents.split_terminator(' ').map(shard).collect(),
+        hash_range: ("0".to_owned(), "9".to_owned()),
+    });
+    let asked = told.tell(Input::Listed(listed.collect()));
+    let gone: Vec<_> = asked
+        .iter()
+        .filter_map(|action| match action {
+            Action::Remove(row) => Some(row.shard.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gone, removed);
+}
+
+#[test]
+fn the_row_of_an_ended_lease_goes_when_its_children_were_begun_or_the_stream_forgot_it() {
+    let child = |name, checkpoint| LeaseRow {
+        checkpoint,
+        parents: vec![shard("p")],
+        ..row(name, None, 1)
+    };
+    let begun = || child("c", Checkpoint::At(at(7)));
+    let fresh = || child("d", Checkpoint::TrimHorizon);
+    let (p, c, d) = (("p", ""), ("c", "p"), ("d", "p"));
+    check_removed(&[begun()], &[p, c], &["p"]);
+    check_removed(&[begun(), fresh()], &[p, c, d], &[]);
+    check_removed(&[begun()], &[p, c, d], &[]);
+    check_removed(&[], &[p], &[]);
+    check_removed(&[begun(), fresh()], &[c, d], &["p"]);
+    check_removed(&[], &[], &[]);
 }

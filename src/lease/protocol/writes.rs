@@ -43,8 +43,8 @@ impl Protocol {
     }
 
     pub(super) fn give(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
-        let target = self.targets.get(shard).cloned();
-        if target.as_ref() == Some(&self.me) && !self.draining {
+        let target = self.targets.of(shard).cloned();
+        if target.as_ref() == Some(&self.me) {
             // The plan changed its mind while the consumer finished.
             return self.start(now, shard, out);
         }
