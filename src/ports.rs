@@ -3,6 +3,8 @@
 //!
 //! Every error is a [`Fault`], and a fault answers "may I retry?".
 
+mod clock;
+
 use std::{fmt, future::Future, time::Duration};
 
 use crate::model::{
@@ -11,6 +13,8 @@ use crate::model::{
     lease::{LeaseRow, LeaseWrite, WorkerRow, Written},
     position::{Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
 };
+
+pub use clock::Clock;
 
 /// What kind of failure a call met; decides what the caller does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,36 +78,6 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
-
-/// The wall clock as the loops read it: once a page, never below the loop.
-#[derive(Clone, Copy, Debug)]
-pub enum Clock {
-    /// The system's.
-    System,
-    /// Follows tokio's clock from this epoch, so that a paused runtime moves it (tests, simulation).
-    Simulated {
-        /// Unix epoch milliseconds at `start`.
-        epoch_ms: i64,
-        /// The instant that `epoch_ms` belongs to.
-        start: tokio::time::Instant,
-    },
-}
-
-impl Clock {
-    /// Unix epoch milliseconds.
-    pub fn now_ms(self) -> i64 {
-        match self {
-            Self::System => std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| {
-                    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-                }),
-            Self::Simulated { epoch_ms, start } => {
-                epoch_ms + i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)
-            }
-        }
-    }
-}
 
 // === swipes in ===
 

@@ -127,6 +127,7 @@ where
         status: watch::Sender<LeaseReport>,
     ) -> Self {
         let base = Instant::now();
+        let fence = Fence::closed(base, shared.clock);
         Self {
             protocol: Protocol::new(me.clone(), limits.timing),
             row: WorkerRow {
@@ -141,7 +142,7 @@ where
             shared,
             limits,
             base,
-            fence: Fence::closed(base),
+            fence,
             times_fenced: 0,
             displaced: false,
             table_seen: false,
@@ -231,11 +232,16 @@ where
     fn apply(&mut self, input: Input) {
         let mut actions = Vec::new();
         let now = self.since_start(Instant::now());
+        if self.fence.slept() {
+            warn!("the machine slept: every lease is dropped");
+            self.protocol.apply(now, Input::Slept, &mut actions);
+            self.fence = Fence::closed(self.base, self.shared.clock);
+        }
         self.protocol.apply(now, input, &mut actions);
         if self.protocol.times_fenced() != self.times_fenced {
             // The old fence is never moved again: an aborted consumer that still runs on another thread stays fenced.
             self.times_fenced = self.protocol.times_fenced();
-            self.fence = Fence::closed(self.base);
+            self.fence = Fence::closed(self.base, self.shared.clock);
         }
         if let Some(deadline) = self.protocol.fence() {
             self.fence.extend(self.base + deadline);

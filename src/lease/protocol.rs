@@ -74,6 +74,8 @@ pub enum Input {
     Finished(ShardId, u64, Finish),
     /// Give everything away and take nothing more.
     Drain,
+    /// The machine slept for a time that no clock here shows.
+    Slept,
 }
 
 /// What the state machine asks for.
@@ -131,6 +133,8 @@ pub struct Protocol {
     heartbeat_sent: Option<Duration>,
     /// Rows read before this are not acted on.
     rows_from: Duration,
+    /// When this machine woke up last: heartbeats that were sent before count no more.
+    slept_at: Duration,
     /// When it was told to leave.
     leaving: Option<Duration>,
     runs: u64,
@@ -151,6 +155,7 @@ impl Protocol {
             targets: Targets::default(),
             heartbeat_sent: None,
             rows_from: Duration::ZERO,
+            slept_at: Duration::ZERO,
             leaving: None,
             runs: 0,
             fenced: 0,
@@ -198,7 +203,9 @@ impl Protocol {
                     // A row from before an own unanswered write would let the same write pass for a new one.
                     self.rows_from = self.rows_from.max(now);
                 }
-                self.heartbeat_sent = self.heartbeat_sent.max(Some(sent));
+                if sent >= self.slept_at {
+                    self.heartbeat_sent = self.heartbeat_sent.max(Some(sent));
+                }
             }
             Input::Written(shard, outcome) => return self.written(now, &shard, outcome, out),
             Input::Progress(shard, done) => {
@@ -209,6 +216,12 @@ impl Protocol {
             }
             Input::Finished(shard, run, finish) => {
                 return self.finished(now, &shard, run, finish, out);
+            }
+            Input::Slept => {
+                // Until a heartbeat that is sent from now on is stored.
+                self.heartbeat_sent = None;
+                self.slept_at = now;
+                self.drop_all(now, out);
             }
             Input::Drain => self.leaving = self.leaving.or(Some(now)),
         }
@@ -230,6 +243,9 @@ impl Protocol {
     }
 
     fn step_lease(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        if self.is_lost(shard) {
+            return self.lose(shard, out);
+        }
         let Some(row) = self.view.lease(shard) else {
             return;
         };

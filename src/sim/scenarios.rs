@@ -47,8 +47,8 @@ fn never_idle_for_longer(most: Duration, of: impl Fn(&mut Rng) -> Course) {
 }
 
 #[test]
-fn the_shards_of_a_worker_that_crashed_are_read_again_within_five_seconds() {
-    never_idle_for_longer(Duration::from_secs(5), |dice| {
+fn the_shards_of_a_worker_that_crashed_are_read_again_within_four_seconds() {
+    never_idle_for_longer(Duration::from_secs(4), |dice| {
         let mut course = quiet(dice);
         let at = dice.u64(3_000..10_000);
         course.acts.push((at, Act::Crash(dice.u32(0..2))));
@@ -58,7 +58,7 @@ fn the_shards_of_a_worker_that_crashed_are_read_again_within_five_seconds() {
 
 #[test]
 fn a_rolling_deploy_leaves_no_shard_idle() {
-    never_idle_for_longer(Duration::from_millis(1_000), rolling_deploy);
+    never_idle_for_longer(Duration::from_millis(700), rolling_deploy);
 }
 
 #[test]

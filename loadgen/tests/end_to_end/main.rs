@@ -13,4 +13,5 @@ mod garbage;
 mod kcl;
 mod rejects;
 mod reshard;
+mod rows;
 mod staleness;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Action, Note, Protocol, REST, held::Phase};
+use super::{
+    Action, Note, Protocol, REST,
+    held::{Held, Phase},
+};
 use crate::model::{
     lease::{Finish, LeaseRow, LeaseWrite, Written},
     position::{Checkpoint, ShardId, ShardInfo},
@@ -29,21 +32,38 @@ impl Protocol {
                 self.applied(now, write, children, out);
             }
             Some(Written::Conflict(row)) => {
-                if matches!(held.phase, Phase::Running | Phase::Stopping) {
-                    out.push(Action::Abort(shard.clone()));
-                }
-                let wanted = matches!(held.phase, Phase::Taking { .. });
-                self.held.remove(shard);
+                self.lose(shard, out);
                 match row {
                     Some(row) => self.view.learn(row, now),
                     None => self.view.forget(shard),
                 }
-                if !wanted {
-                    out.push(Action::Note(shard.clone(), Note::Lost));
-                }
                 // It may be ours in another way: given to us while we took it from who gave it.
                 self.step(now, out);
             }
+        }
+    }
+
+    /// Whether a lease that is held is no longer this worker's, by a read of the table: somebody deleted or released the row.
+    pub(super) fn is_lost(&self, shard: &ShardId) -> bool {
+        let known = |held: &Held| {
+            let taking = matches!(held.phase, Phase::Taking { .. });
+            let row = self.view.lease(shard);
+            !taking
+                && held.writing.is_none()
+                && row.is_none_or(|row| row.owner.as_ref() != Some(&self.me))
+        };
+        self.held.get(shard).is_some_and(known)
+    }
+
+    pub(super) fn lose(&mut self, shard: &ShardId, out: &mut Vec<Action>) {
+        let Some(held) = self.held.remove(shard) else {
+            return;
+        };
+        if matches!(held.phase, Phase::Running | Phase::Stopping) {
+            out.push(Action::Abort(shard.clone()));
+        }
+        if !matches!(held.phase, Phase::Taking { .. }) {
+            out.push(Action::Note(shard.clone(), Note::Lost));
         }
     }
 

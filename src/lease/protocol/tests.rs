@@ -639,3 +639,42 @@ fn the_row_of_an_ended_lease_goes_when_its_children_were_begun_or_the_stream_for
     check_removed(&[begun(), fresh()], &[c, d], &["p"]);
     check_removed(&[], &[], &[]);
 }
+
+#[test]
+fn a_machine_that_slept_drops_everything_until_a_heartbeat_sent_afterwards_is_stored() {
+    let mut told = Told::holding();
+    told.now += Duration::from_millis(10);
+    assert_eq!(
+        told.tell(Input::Slept),
+        [
+            Action::Abort(shard("a")),
+            Action::Note(shard("a"), Note::Fenced)
+        ]
+    );
+    assert_eq!(told.protocol.times_fenced(), 1);
+    told.tell(Input::Heartbeat(told.now - Duration::from_millis(5)));
+    assert_eq!(told.protocol.fence(), None, "it was sent before the sleep");
+    told.now += seconds(1);
+    told.beat();
+    assert_eq!(
+        told.leases(&[row("a", Some("me"), 1)]),
+        [write("a", (Some("me"), 1), Some("me"), None)]
+    );
+}
+
+#[test]
+fn a_row_that_was_deleted_or_released_by_hand_is_lost_as_soon_as_that_is_seen() {
+    for rows in [vec![], vec![row("a", None, 2)]] {
+        let mut told = Told::holding();
+        told.now += Duration::from_millis(10);
+        let asked = told.leases(&rows);
+        assert_eq!(
+            asked[..2],
+            [
+                Action::Abort(shard("a")),
+                Action::Note(shard("a"), Note::Lost)
+            ],
+            "{rows:?}"
+        );
+    }
+}
