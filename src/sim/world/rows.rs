@@ -66,7 +66,7 @@ impl World {
                 counter: 0,
                 checkpoint: Checkpoint::TrimHorizon,
                 parents: shard.parents,
-                hash_range: Some(shard.hash_range),
+                hash_range: None,
             })
             .collect();
         for (row, owner) in rows.into_iter().zip(owners.iter().cycle()) {
