@@ -8,7 +8,7 @@
 //! and is not.
 
 mod build;
-mod leases;
+pub mod leases;
 mod publish;
 
 use std::{future::Future, path::Path, process::ExitCode, sync::Arc, time::Duration};
@@ -38,8 +38,6 @@ use crate::{
 
 use build::{endpoints, lease_limits, shared, worker_id};
 use publish::publish;
-
-pub use leases::list as leases_list;
 
 /// How often the status page is brought up to date, and the watchdog told that all is well.
 const REPORT: Duration = Duration::from_secs(1);

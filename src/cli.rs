@@ -1,45 +1,207 @@
-//! The command line, as types.
+//! The command line: its words, and who does what they ask for.
+//!
+//! It is in the library so that `loadgen` can stand in for the binary in its tests.
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::{
+    app::{
+        self,
+        leases::{Chosen, Order, Place},
+    },
+    config::{self, Config},
+};
+
 /// Decides badge swipes from an Amazon Kinesis stream.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
-pub(crate) struct Cli {
+#[command(name = "swiped", version, arg_required_else_help = true)]
+struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+enum Command {
     /// Run the daemon until SIGTERM or SIGINT; a second signal exits at once
     Run(ConfigFile),
     /// Print every problem of a configuration, with its place; exit 0 when there is none, else 1
     Check(ConfigFile),
-    /// Look at the lease table
+    /// Look at the leases: who reads which shard, and how far; release and rewind them
     #[command(subcommand)]
     Leases(Leases),
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Leases {
-    /// One row a shard: owner, checkpoint, state
+enum Leases {
+    /// One row a shard: owner, state, time behind, checkpoint
+    ///
+    /// Watches the heartbeats for as long as it takes to see who lives: about one heartbeat, or leases.failover_ms when somebody
+    /// does not.
+    ///
+    /// HEARTBEAT: how old the owner's last one is, at most (<0.6s) when it moves, at least (≥3.0s) when it stands.
+    ///
+    /// STATE: held; silent (its owner's heartbeat stands); orphaned (no owner); waiting (for its parents' end); ended; missing
+    /// (the stream has the shard, the table no row; the daemon makes it).
+    ///
+    /// BEHIND: how far the first record after the checkpoint is behind the tip of the shard; ? when the stream did not say,
+    /// with the reason on standard error.
     List {
         #[command(flatten)]
         file: ConfigFile,
-        /// One JSON document instead of a table
+        /// A JSON array of objects instead of a table
         #[arg(long)]
         json: bool,
+        /// Do not ask the stream how far each shard is behind (one read of each)
+        #[arg(long)]
+        no_behind: bool,
+    },
+    /// Take owners away, so that the living workers share their leases anew
+    ///
+    /// Refused when the owner lives, unless forced: it may be in the middle of a page. Exit 0 when every lease is free, else 1.
+    Release {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        which: Which,
+        /// Even when the owner lives. Nothing is lost: it drops the lease at its next write, and what it read since the checkpoint is
+        /// decided again. With decisions.table the first answers stand; without it a second answer can differ
+        #[arg(long)]
+        force: bool,
+    },
+    /// Move checkpoints, to decide records again or to skip some
+    ///
+    /// Stop the daemons first: a lease whose owner lives is always refused. When one lease is refused, none is moved. What is read
+    /// again is decided again: with decisions.table the first answers stand. Exit 0 when every checkpoint is there, else 1.
+    Rewind {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        which: Which,
+        /// trim_horizon (all the stream keeps), latest (now), an RFC 3339 instant, or SEQUENCE[/SUB] as `swiped leases list` prints it:
+        /// the last record that counts as done
+        #[arg(long, value_name = "PLACE")]
+        to: Place,
+        /// Even past records that nobody has decided: they never are
+        #[arg(long)]
+        skip_records: bool,
+        /// Even an ended shard whose children are being read: older swipes are decided after newer ones
+        #[arg(long)]
+        force: bool,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct ConfigFile {
+struct ConfigFile {
     /// The TOML file; SWIPED_SECTION__KEY variables override its keys
     #[arg(long, value_name = "FILE", env = "SWIPED_CONFIG")]
-    pub(crate) config: PathBuf,
+    config: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct Which {
+    /// Shards, by name
+    #[arg(value_name = "SHARD", required_unless_present_any = ["all", "owner"])]
+    shards: Vec<String>,
+    /// Every lease of the table
+    #[arg(long, conflicts_with = "shards")]
+    all: bool,
+    /// The leases that this worker owns
+    #[arg(long, value_name = "WORKER", conflicts_with_all = ["shards", "all"])]
+    owner: Option<String>,
+}
+
+impl Which {
+    fn chosen(self) -> Chosen {
+        match self.owner {
+            Some(owner) => Chosen::Owner(owner),
+            None if self.all => Chosen::All,
+            None => Chosen::Shards(self.shards),
+        }
+    }
+}
+
+/// Does what a command line says, as `swiped` does; the first word is the program's name.
+pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
+    match Cli::parse_from(words).command {
+        Command::Run(file) => app::run_file(&file.config),
+        Command::Check(file) => check(&file.config),
+        Command::Leases(order) => leases(order),
+    }
+}
+
+/// The problems are what was asked for, so they go to standard output.
+fn check(file: &Path) -> ExitCode {
+    match Config::load(file, config::environment()) {
+        Ok(config) => {
+            println!("{}: ok", file.display());
+            println!("{}", config.summary());
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| println!("{problem}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn leases(order: Leases) -> ExitCode {
+    let (file, order) = order.order();
+    let config = match Config::load(&file.config, config::environment()) {
+        Ok(config) => config,
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    app::leases::leases(&config, &order).unwrap_or_else(|error| {
+        eprintln!("swiped: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+impl Leases {
+    fn order(self) -> (ConfigFile, Order) {
+        match self {
+            Self::List {
+                file,
+                json,
+                no_behind,
+            } => {
+                let behind = !no_behind;
+                (file, Order::List { json, behind })
+            }
+            Self::Release { file, which, force } => {
+                let chosen = which.chosen();
+                (file, Order::Release { chosen, force })
+            }
+            Self::Rewind {
+                file,
+                which,
+                to,
+                skip_records,
+                force,
+                dry_run,
+            } => {
+                let order = Order::Rewind {
+                    chosen: which.chosen(),
+                    to,
+                    force,
+                    skip_records,
+                    dry_run,
+                };
+                (file, order)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,8 +222,31 @@ mod tests {
             "swiped check --config F",
             "swiped leases list --config F",
             "swiped leases list --config F --json",
+            "swiped leases list --config F --json --no-behind",
+            "swiped leases release --config F shardId-1 shardId-2",
+            "swiped leases release --config F --all --force",
+            "swiped leases release --config F --owner worker-1",
+            "swiped leases rewind --config F shardId-1 --to trim_horizon",
+            "swiped leases rewind --config F --all --to 2026-03-01T06:00:00Z --dry-run",
+            "swiped leases rewind --config F shardId-1 --to 4968/3 --skip-records --force",
         ] {
-            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_half_said_or_said_twice_is_not_guessed() {
+        for line in [
+            "swiped leases release --config F",
+            "swiped leases release --config F --all shardId-1",
+            "swiped leases release --config F --owner worker-1 shardId-1",
+            "swiped leases release --config F --owner worker-1 --all",
+            "swiped leases rewind --config F --to latest",
+            "swiped leases rewind --config F shardId-1",
+            "swiped leases rewind --config F shardId-1 --to yesterday",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }
 }

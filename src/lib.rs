@@ -31,7 +31,7 @@
 //! | ports | [`ports`] | vocabulary |
 //! | loops | `pipeline::{consumer, desk, reader, writer}`, `access::feed`, `lease::coordinator` | all above, tokio, tracing, [`metrics`] |
 //! | adapters | [`aws`] | vocabulary, ports, the AWS SDK |
-//! | shell | [`app`], [`admin`], [`config`], [`telemetry`], [`shutdown`] | everything |
+//! | shell | [`cli`], [`app`], [`admin`], [`config`], [`telemetry`], [`shutdown`] | everything |
 //!
 //! Time, randomness and identity are arguments: the loops read a clock once a page and pass the value down. The rule
 //! is a test (`tidy`).
@@ -45,6 +45,7 @@ pub mod access;
 pub mod admin;
 pub mod app;
 pub mod aws;
+pub mod cli;
 pub mod config;
 pub mod lease;
 pub mod metrics;

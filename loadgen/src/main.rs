@@ -57,6 +57,12 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Does what the words after it make `swiped` do
+    #[command(hide = true, disable_help_flag = true)]
+    Swiped {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -99,10 +105,14 @@ struct VerifyArgs {
 
 fn main() -> ExitCode {
     let command = Cli::parse_from(arguments(std::env::args_os())).command;
-    if let Command::Worker { config } = command {
-        // The daemon brings its own runtime and its own logs.
-        return worker::run(&config);
-    }
+    // The daemon brings its own runtime and its own logs.
+    let command = match command {
+        Command::Worker { config } => return worker::run(&config),
+        Command::Swiped { words } => {
+            return swiped::cli::run(std::iter::once("swiped".into()).chain(words));
+        }
+        command => command,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| LOGS.into()),
@@ -133,7 +143,7 @@ async fn execute(command: Command) -> anyhow::Result<u8> {
         Command::Seed(args) => seed(&args).await,
         Command::Run(args) => run(&args, stop_on_signal()?).await,
         Command::Verify(args) => verify(&args).await,
-        Command::Worker { .. } => Ok(BROKEN),
+        Command::Worker { .. } | Command::Swiped { .. } => Ok(BROKEN),
     }
 }
 

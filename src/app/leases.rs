@@ -1,186 +1,216 @@
-//! `swiped leases list`: one row a shard.
+//! `swiped leases`: what an operator sees of the lease table, and may do to it by hand.
+//!
+//! What may be done is decided in [`crate::lease::amend`], who lives in [`crate::lease::watch`]; here the tables are read and
+//! written, the stream is asked, and all is printed. Everything asked for goes to standard output, what is wrong to
+//! standard error.
 
-use std::{collections::BTreeMap, time::Duration};
+mod application;
+mod list;
+mod print;
+mod probe;
+mod release;
+mod rewind;
 
-use anyhow::Context;
-use serde_json::json;
+use std::{process::ExitCode, str::FromStr};
 
-use super::build::endpoints;
 use crate::{
-    aws::{Clients, dynamo_leases::DynamoLeases},
     config::Config,
     model::{
-        lease::{LeaseRow, WorkerRow},
-        position::{Checkpoint, ShardId},
+        lease::{LeaseRow, WorkerId},
+        position::{Checkpoint, Position, SequenceNumber, ShardId},
     },
-    ports::LeaseTable,
 };
 
-/// Prints the leases, as a table or as JSON. Takes a heartbeat to see which owners live.
+use application::Application;
+pub use print::spell;
+
+/// What an operator asks for.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// One row a shard.
+    List {
+        /// One JSON document instead of a table.
+        json: bool,
+        /// Whether to ask the stream how far each shard is behind.
+        behind: bool,
+    },
+    /// Take the owners of these leases away.
+    Release {
+        /// Which.
+        chosen: Chosen,
+        /// Even when the owner lives.
+        force: bool,
+    },
+    /// Move the checkpoints of these leases.
+    Rewind {
+        /// Which.
+        chosen: Chosen,
+        /// Where to.
+        to: Place,
+        /// Even before children that were read.
+        force: bool,
+        /// Even past records that nobody decided.
+        skip_records: bool,
+        /// Say what would be done, and do nothing.
+        dry_run: bool,
+    },
+}
+
+/// Which leases are meant.
+#[derive(Clone, Debug)]
+pub enum Chosen {
+    /// Those of these shards.
+    Shards(Vec<String>),
+    /// All.
+    All,
+    /// Those that this worker owns.
+    Owner(String),
+}
+
+impl Chosen {
+    /// The shards that are meant, by name; a shard that has no row is meant nevertheless.
+    fn shards(&self, rows: &[LeaseRow]) -> Vec<ShardId> {
+        let of = |rows: &mut dyn Iterator<Item = &LeaseRow>| {
+            rows.map(|row| row.shard.clone()).collect::<Vec<_>>()
+        };
+        let mut shards = match self {
+            Self::Shards(names) => names.iter().map(|name| ShardId::new(name)).collect(),
+            Self::All => of(&mut rows.iter()),
+            Self::Owner(name) => {
+                let owner = Some(WorkerId::new(name));
+                of(&mut rows.iter().filter(|row| row.owner == owner))
+            }
+        };
+        // By name parents come first, as the service numbers its shards.
+        shards.sort();
+        shards.dedup();
+        shards
+    }
+}
+
+/// Where a checkpoint is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing is done.
+    TrimHorizon,
+    /// Nothing is done, and what was published until now is passed over.
+    Latest,
+    /// Nothing is done, and what was published before is passed over; Unix epoch milliseconds.
+    At(i64),
+    /// Everything up to and including this user record is done.
+    After(Position),
+}
+
+impl Place {
+    fn checkpoint(&self, now_ms: i64) -> Checkpoint {
+        match self {
+            Self::TrimHorizon => Checkpoint::TrimHorizon,
+            Self::Latest => Checkpoint::AtTimestamp(now_ms),
+            Self::At(ms) => Checkpoint::AtTimestamp(*ms),
+            Self::After(position) => Checkpoint::At(position.clone()),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "trim_horizon" | "TRIM_HORIZON" => return Ok(Self::TrimHorizon),
+            "latest" | "LATEST" => return Ok(Self::Latest),
+            _ => {}
+        }
+        let (sequence, sub) = text.split_once('/').unwrap_or((text, "0"));
+        if let Some((sequence, sub)) = SequenceNumber::parse(sequence).zip(sub.parse().ok()) {
+            return Ok(Self::After(Position { sequence, sub }));
+        }
+        let instant = text.parse::<jiff::Timestamp>();
+        instant.map(|at| Self::At(at.as_millisecond())).map_err(|_| {
+            "expected trim_horizon, latest, an RFC 3339 instant such as 2026-03-01T06:00:00Z, or a SEQUENCE[/SUB] as `swiped leases list` \
+             prints it"
+                .to_owned()
+        })
+    }
+}
+
+/// Does it. Exit code 0: done; 1: some of it was refused or failed, and said why.
 ///
 /// # Errors
-/// The tables cannot be read.
-pub fn list(config: &Config, json: bool) -> anyhow::Result<()> {
+/// The lease tables cannot be read.
+pub fn leases(config: &Config, order: &Order) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (rows, before, after) = runtime.block_on(look(config))?;
-    let listed: Vec<Listed> = rows
-        .iter()
-        .map(|row| Listed::of(row, &rows, &before, &after))
-        .collect();
-    if json {
-        let rows = listed.iter().map(|row| {
-            json!({ "shard": row.shard, "owner": row.owner, "state": row.state, "checkpoint": row.checkpoint,
-                    "parents": row.parents })
-        });
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?
-        );
-        return Ok(());
-    }
-    let wide = |column: fn(&Listed) -> usize, least: usize| {
-        listed.iter().map(column).max().unwrap_or(0).max(least)
-    };
-    let shard = wide(|row| row.shard.len(), 5);
-    let owner = wide(|row| row.owner.as_ref().map_or(1, String::len), 5);
-    println!(
-        "{:shard$}  {:owner$}  {:8}  CHECKPOINT",
-        "SHARD", "OWNER", "STATE"
-    );
-    for row in &listed {
-        let name = row.owner.as_deref().unwrap_or("-");
-        println!(
-            "{:shard$}  {name:owner$}  {:8}  {}",
-            row.shard, row.state, row.checkpoint
-        );
-    }
-    Ok(())
-}
-
-async fn look(config: &Config) -> anyhow::Result<(Vec<LeaseRow>, Vec<WorkerRow>, Vec<WorkerRow>)> {
-    let clients = Clients::open(&endpoints(config), Duration::from_secs(5)).await;
-    let table = DynamoLeases::new(clients.leases, &config.leases.table);
-    let before = table
-        .workers()
-        .await
-        .context("the workers table cannot be read")?;
-    tokio::time::sleep(config.leases.heartbeat * 3 / 2).await;
-    let after = table
-        .workers()
-        .await
-        .context("the workers table cannot be read")?;
-    let mut rows = table
-        .leases()
-        .await
-        .context("the lease table cannot be read")?;
-    rows.sort_by(|one, other| one.shard.cmp(&other.shard));
-    Ok((rows, before, after))
-}
-
-/// What is printed of one lease.
-struct Listed {
-    shard: String,
-    owner: Option<String>,
-    state: &'static str,
-    checkpoint: String,
-    parents: Vec<String>,
-}
-
-impl Listed {
-    fn of(row: &LeaseRow, rows: &[LeaseRow], before: &[WorkerRow], after: &[WorkerRow]) -> Self {
-        Self {
-            shard: row.shard.to_string(),
-            owner: row.owner.as_ref().map(ToString::to_string),
-            state: state(row, rows, before, after),
-            checkpoint: spell(&row.checkpoint),
-            parents: row.parents.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
-fn state(
-    row: &LeaseRow,
-    rows: &[LeaseRow],
-    before: &[WorkerRow],
-    after: &[WorkerRow],
-) -> &'static str {
-    let beats: BTreeMap<_, _> = before
-        .iter()
-        .map(|worker| (&worker.id, worker.heartbeat))
-        .collect();
-    let open = |parent: &ShardId| {
-        rows.iter()
-            .any(|row| row.shard == *parent && row.checkpoint != Checkpoint::ShardEnd)
-    };
-    match &row.owner {
-        _ if row.checkpoint == Checkpoint::ShardEnd => "ended",
-        _ if row.parents.iter().any(open) => "waiting",
-        None => "orphaned",
-        Some(owner) => {
-            let now = after
-                .iter()
-                .find(|worker| worker.id == *owner)
-                .map(|worker| worker.heartbeat);
-            if now.is_some() && now != beats.get(owner).copied() {
-                "held"
-            } else {
-                "silent"
+    runtime.block_on(async {
+        let application = Application::open(config).await;
+        match order {
+            Order::List { json, behind } => list::list(&application, *json, *behind).await,
+            Order::Release { chosen, force } => {
+                release::release(&application, chosen, *force).await
+            }
+            Order::Rewind {
+                chosen,
+                to,
+                force,
+                skip_records,
+                dry_run,
+            } => {
+                let insist = crate::lease::amend::Insist {
+                    force: *force,
+                    skip_records: *skip_records,
+                };
+                rewind::rewind(&application, chosen, to, insist, *dry_run).await
             }
         }
-    }
-}
-
-/// A checkpoint as the lease table spells it, the place in an aggregate behind a slash.
-pub fn spell(checkpoint: &Checkpoint) -> String {
-    match checkpoint {
-        Checkpoint::AtTimestamp(ms) => format!("AT_TIMESTAMP {ms}"),
-        Checkpoint::TrimHorizon => "TRIM_HORIZON".to_owned(),
-        Checkpoint::Latest => "LATEST".to_owned(),
-        Checkpoint::At(position) => format!("{}/{}", position.sequence, position.sub),
-        Checkpoint::ShardEnd => "SHARD_END".to_owned(),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::lease::WorkerId;
 
     #[test]
-    fn the_state_tells_who_reads_a_shard_and_what_it_waits_for() {
-        let row = |shard: &str, owner: Option<&str>, checkpoint, parents: &[&str]| LeaseRow {
+    fn a_place_is_said_as_the_configuration_and_the_list_say_it() {
+        let after = |digits, sub| {
+            let sequence = SequenceNumber::parse(digits).expect("digits");
+            Ok(Place::After(Position { sequence, sub }))
+        };
+        for (text, expected) in [
+            ("trim_horizon", Ok(Place::TrimHorizon)),
+            ("LATEST", Ok(Place::Latest)),
+            ("1970-01-01T00:00:01.5Z", Ok(Place::At(1500))),
+            ("4968", after("4968", 0)),
+            ("4968/3", after("4968", 3)),
+        ] {
+            assert_eq!(text.parse(), expected, "{text}");
+        }
+        for text in ["", "/", "4968/", "4968/x", "yesterday", "SHARD_END", "-5"] {
+            assert!(text.parse::<Place>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn leases_are_chosen_by_shard_by_owner_or_all_and_parents_come_first() {
+        let row = |shard: &str, owner: Option<&str>| LeaseRow {
             shard: ShardId::new(shard),
             owner: owner.map(WorkerId::new),
-            counter: 1,
-            checkpoint,
-            parents: parents.iter().map(|parent| ShardId::new(parent)).collect(),
+            counter: 0,
+            checkpoint: Checkpoint::TrimHorizon,
+            parents: Vec::new(),
             hash_range: None,
         };
-        let beat = |heartbeat| WorkerRow {
-            id: WorkerId::new("w"),
-            process: 1,
-            heartbeat,
-            leaving: false,
-            bell: 0,
-        };
-        let horizon = Checkpoint::TrimHorizon;
-        let rows = [
-            row("a", None, Checkpoint::ShardEnd, &[]),
-            row("b", Some("w"), horizon.clone(), &["a"]),
-            row("c", None, horizon.clone(), &["b"]),
-            row("d", None, horizon.clone(), &["gone"]),
-            row("e", Some("dead"), horizon, &[]),
-        ];
-        let states = |after| {
-            let state = |row| state(row, &rows, &[beat(1)], &[beat(after)]);
-            rows.iter().map(state).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            states(2),
-            ["ended", "held", "waiting", "orphaned", "silent"]
-        );
-        assert_eq!(states(1)[1], "silent", "the heartbeat did not move");
+        let rows = [row("b", Some("w")), row("a", None), row("c", Some("w"))];
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        for (chosen, expected) in [
+            (Chosen::All, &["a", "b", "c"][..]),
+            (Chosen::Owner("w".to_owned()), &["b", "c"]),
+            (Chosen::Owner("other".to_owned()), &[]),
+            (Chosen::Shards(names(&["x", "b", "b"])), &["b", "x"]),
+        ] {
+            let shards = chosen.shards(&rows);
+            let shards: Vec<_> = shards.iter().map(ShardId::as_str).collect();
+            assert_eq!(shards, expected, "{chosen:?}");
+        }
     }
 }

@@ -30,6 +30,51 @@ impl PolledStream {
             stream: name.to_owned(),
         }
     }
+
+    /// As [`SwipeStream::read`], one record at most: to see where an iterator stands, at the price of one read of the shard's
+    /// five a second.
+    ///
+    /// # Errors
+    /// As [`SwipeStream::read`].
+    pub async fn peek(&self, iterator: ShardIterator) -> Result<Page, Fault> {
+        self.page(iterator, 1).await
+    }
+
+    async fn page(&self, iterator: ShardIterator, limit: i32) -> Result<Page, Fault> {
+        const OPERATION: &str = "GetRecords";
+        let call = self
+            .client
+            .get_records()
+            .shard_iterator(iterator.0)
+            .limit(limit);
+        let reply = call
+            .send()
+            .await
+            .map_err(|error| fault(OPERATION, &error))?;
+        let mut records = Vec::with_capacity(reply.records.len());
+        for record in reply.records {
+            let sequence = SequenceNumber::parse(&record.sequence_number);
+            let sequence = sequence
+                .ok_or_else(|| transient(OPERATION, "a record without a sequence number"))?;
+            records.push(Record {
+                sequence,
+                data: record.data.into_inner(),
+            });
+        }
+        let next = match reply.next_shard_iterator {
+            Some(next) => Next::Iterator(ShardIterator(next)),
+            None => {
+                let children = reply.child_shards.unwrap_or_default();
+                Next::ShardEnd(children.into_iter().map(child_shard).collect())
+            }
+        };
+        let behind_latest_ms = reply.millis_behind_latest.unwrap_or(0);
+        Ok(Page {
+            records,
+            behind_latest_ms,
+            next,
+        })
+    }
 }
 
 impl SwipeStream for PolledStream {
@@ -96,39 +141,7 @@ impl SwipeStream for PolledStream {
     }
 
     async fn read(&self, _: &ShardId, iterator: ShardIterator) -> Result<Page, Fault> {
-        const OPERATION: &str = "GetRecords";
-        let call = self
-            .client
-            .get_records()
-            .shard_iterator(iterator.0)
-            .limit(limits::GET_RECORDS_MAX);
-        let reply = call
-            .send()
-            .await
-            .map_err(|error| fault(OPERATION, &error))?;
-        let mut records = Vec::with_capacity(reply.records.len());
-        for record in reply.records {
-            let sequence = SequenceNumber::parse(&record.sequence_number);
-            let sequence = sequence
-                .ok_or_else(|| transient(OPERATION, "a record without a sequence number"))?;
-            records.push(Record {
-                sequence,
-                data: record.data.into_inner(),
-            });
-        }
-        let next = match reply.next_shard_iterator {
-            Some(next) => Next::Iterator(ShardIterator(next)),
-            None => {
-                let children = reply.child_shards.unwrap_or_default();
-                Next::ShardEnd(children.into_iter().map(child_shard).collect())
-            }
-        };
-        let behind_latest_ms = reply.millis_behind_latest.unwrap_or(0);
-        Ok(Page {
-            records,
-            behind_latest_ms,
-            next,
-        })
+        self.page(iterator, limits::GET_RECORDS_MAX).await
     }
 }
 

@@ -107,6 +107,7 @@ pub struct Coordinator<L, S, E, T> {
     tasks: BTreeMap<Id, (ShardId, u64)>,
     running: BTreeMap<ShardId, Running>,
     metrics: LeaseMetrics,
+    orphans: report::Orphans,
     status: watch::Sender<LeaseReport>,
 }
 
@@ -157,6 +158,7 @@ where
             tasks: BTreeMap::new(),
             running: BTreeMap::new(),
             metrics: LeaseMetrics::new(),
+            orphans: report::Orphans::default(),
             status,
         }
     }

@@ -84,6 +84,10 @@ catalogue! {
     DATA_LOSS_EVENTS = "swiped_data_loss_events_total" C, Count, [],
         "Checkpoints found older than what the stream still keeps.";
     LEASES_HELD = "swiped_leases_held" G, Count, [], "Leases that this worker holds.";
+    LEASES_PLANNED = "swiped_leases_planned" G, Count, [],
+        "Leases that the plan gives this worker; held is on its way there.";
+    LEASE_ORPHAN_AGE = "swiped_lease_orphan_age_seconds" G, Seconds, [],
+        "For how long this worker has seen a lease without a living owner, the longest of all; 0 when every lease has one.";
     LEASES = "swiped_leases" G, Count, ["state"], "Leases of the whole application as this worker sees them.";
     LEASE_UNCOVERED = "swiped_lease_uncovered_ratio" G, Count, [],
         "The part of the stream's hash keys that no lease covers, by the last audit.";

@@ -13,6 +13,8 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct LeaseMetrics {
     held: Gauge,
+    planned: Gauge,
+    orphan_age: Gauge,
     states: [Gauge; LeaseState::ALL.len()],
     events: [Counter; LeaseEvent::ALL.len()],
     checkpoints: [Counter; CheckpointOutcome::ALL.len()],
@@ -27,6 +29,8 @@ impl LeaseMetrics {
     pub fn new() -> Self {
         Self {
             held: gauge!(catalogue::LEASES_HELD),
+            planned: gauge!(catalogue::LEASES_PLANNED),
+            orphan_age: gauge!(catalogue::LEASE_ORPHAN_AGE),
             states: LeaseState::ALL
                 .map(|state| gauge!(catalogue::LEASES, "state" => state.as_label())),
             events: LeaseEvent::ALL
@@ -46,6 +50,16 @@ impl LeaseMetrics {
         for (gauge, count) in self.states.iter().zip(count) {
             gauge.set(*count as f64);
         }
+    }
+
+    /// How many leases the plan gives this worker.
+    pub fn planned(&self, count: u64) {
+        self.planned.set(count as f64);
+    }
+
+    /// For how long nobody alive has had the lease that this is true of longest; 0 when it is true of none.
+    pub fn orphan_age(&self, age: Duration) {
+        self.orphan_age.set(age.as_secs_f64());
     }
 
     /// Something happened to a lease.

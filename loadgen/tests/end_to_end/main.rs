@@ -11,6 +11,7 @@ mod faults;
 mod fixture;
 mod garbage;
 mod kcl;
+mod operator;
 mod rejects;
 mod reshard;
 mod rows;

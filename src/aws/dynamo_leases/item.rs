@@ -165,6 +165,10 @@ impl Change {
             values.insert(":checkpoint".to_owned(), text(at));
             values.insert(":sub".to_owned(), number(sub));
             values.insert(":switches".to_owned(), number(switched));
+            if let Checkpoint::AtTimestamp(ms) = checkpoint {
+                set.push(format!("{START_MS} = :start"));
+                values.insert(":start".to_owned(), AttributeValue::N(ms.to_string()));
+            }
             remove.extend([
                 "pendingCheckpoint",
                 "pendingCheckpointSubSequenceNumber",
@@ -317,6 +321,10 @@ mod tests {
         assert_eq!(save.values[":switches"], n("0"));
         assert_eq!(save.values[":sub"], n("2"));
         assert!(save.update.contains("pendingCheckpoint") && !save.update.contains("ADD"));
+        let rewound = write(&a, &None, Some(Checkpoint::AtTimestamp(17)));
+        assert!(rewound.update.contains("swipedStartMs = :start"));
+        assert_eq!(rewound.values[":checkpoint"], text("AT_TIMESTAMP"));
+        assert_eq!(rewound.values[":start"], n("17"));
         let give = write(&a, &b, Some(at(2)));
         assert_eq!(give.values[":switches"], n("1"));
         assert_eq!(

@@ -199,13 +199,16 @@ where
     pub(super) fn sync(&mut self, shards: &[ShardInfo]) {
         let rows = || self.protocol.view().leases();
         let holes = audit::uncovered(&rows().collect::<Vec<_>>(), shards);
-        self.metrics.uncovered(audit::share(&holes));
         // The first look at an empty table is no hole.
         let empty = rows().next().is_none();
         self.holes = match holes.is_empty() || empty {
             true => 0,
             false => self.holes.saturating_add(1),
         };
+        self.metrics.uncovered(match self.holes {
+            0 => 0.0,
+            _ => audit::share(&holes),
+        });
         if self.holes == HOLES_TOLD {
             error!(
                 ?holes,

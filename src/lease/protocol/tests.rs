@@ -523,6 +523,32 @@ fn a_checkpoint_that_another_owner_forestalled_loses_the_lease() {
 }
 
 #[test]
+fn a_lease_that_an_operator_took_away_is_dropped_and_its_new_owner_is_not_robbed() {
+    let dropped = [
+        Action::Abort(shard("a")),
+        Action::Note(shard("a"), Note::Lost),
+    ];
+    let mut told = Told::holding();
+    told.beat();
+    told.tell(Input::Progress(shard("a"), at(4)));
+    assert_eq!(told.leases(&[row("a", Some("other"), 3)]), dropped);
+    assert_eq!(told.beat_until(2), [], "not its lease");
+
+    let mut told = Told::holding();
+    told.beat();
+    told.tell(Input::Progress(shard("a"), at(4)));
+    assert_eq!(told.leases(&[row("a", None, 2)]), dropped);
+    let taken = [write("a", (None, 2), Some("me"), None)];
+    assert_eq!(told.tell(Input::Tick), taken);
+    let started = told.applied("a").pop();
+    assert_eq!(
+        started,
+        Some(Action::Start(shard("a"), 2, Checkpoint::TrimHorizon)),
+        "from the row: an operator may have moved it"
+    );
+}
+
+#[test]
 fn a_worker_that_leaves_reads_on_until_the_others_have_noticed() {
     let mut told = Told::holding();
     told.workers(&[("me", 1), ("other", 1)]);
