@@ -202,26 +202,34 @@ mod tests {
     /// The fleet of the performance goals: 10 000 leases, 200 workers; and at most so much CPU for a plan of theirs.
     const GOAL: Duration = Duration::from_millis(50);
 
-    /// Plans a few times, so that one turn of another process does not count, and checks the fastest.
+    /// CPU time of this thread, or the clock's where the system does not tell.
+    fn cpu(began: Instant) -> Duration {
+        let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+        let nanos = told.and_then(|told| told.split(' ').next()?.parse().ok());
+        nanos.map_or_else(|| began.elapsed(), Duration::from_nanos)
+    }
+
+    /// Plans several times, so that what other processes do to the caches does not count, and checks the cheapest.
     #[track_caller]
     fn is_quick(
         what: &str,
         before: &BTreeMap<ShardId, Option<WorkerId>>,
         workers: &[WorkerId],
     ) -> BTreeMap<ShardId, WorkerId> {
-        let mut fastest = Duration::MAX;
+        let began = Instant::now();
+        let mut cheapest = Duration::MAX;
         let mut after = BTreeMap::new();
-        for _ in 0..5 {
-            let began = Instant::now();
+        for _ in 0..15 {
+            let from = cpu(began);
             after = plan(before, workers);
-            fastest = fastest.min(began.elapsed());
+            cheapest = cheapest.min(cpu(began) - from);
         }
         let moves = moved(before, &after);
         println!(
-            "plan of 10000 leases on {}, {what}: {fastest:?}, {moves} move",
+            "plan of 10000 leases on {}, {what}: {cheapest:?}, {moves} move",
             workers.len()
         );
-        assert!(fastest <= GOAL, "{what}: {fastest:?}");
+        assert!(cheapest <= GOAL, "{what}: {cheapest:?}");
         after
     }
 
