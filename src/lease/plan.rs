@@ -202,6 +202,9 @@ mod tests {
     /// The fleet of the performance goals: 10 000 leases, 200 workers; and at most so much CPU for a plan of theirs.
     const GOAL: Duration = Duration::from_millis(50);
 
+    /// Plans that are made to know the cost of one.
+    const TIMES: u32 = 25;
+
     /// CPU time of this thread, or the clock's where the system does not tell.
     fn cpu(began: Instant) -> Duration {
         let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
@@ -209,27 +212,30 @@ mod tests {
         nanos.map_or_else(|| began.elapsed(), Duration::from_nanos)
     }
 
-    /// Plans several times, so that what other processes do to the caches does not count, and checks the cheapest.
+    /// Plans many times, because the system counts in steps of some milliseconds, and checks what one costs.
     #[track_caller]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is this machine's time that is measured"
+    )]
     fn is_quick(
         what: &str,
         before: &BTreeMap<ShardId, Option<WorkerId>>,
         workers: &[WorkerId],
     ) -> BTreeMap<ShardId, WorkerId> {
         let began = Instant::now();
-        let mut cheapest = Duration::MAX;
+        let from = cpu(began);
         let mut after = BTreeMap::new();
-        for _ in 0..15 {
-            let from = cpu(began);
+        for _ in 0..TIMES {
             after = plan(before, workers);
-            cheapest = cheapest.min(cpu(began) - from);
         }
+        let cost = (cpu(began) - from) / TIMES;
         let moves = moved(before, &after);
         println!(
-            "plan of 10000 leases on {}, {what}: {cheapest:?}, {moves} move",
+            "plan of 10000 leases on {}, {what}: {cost:?}, {moves} move",
             workers.len()
         );
-        assert!(cheapest <= GOAL, "{what}: {cheapest:?}");
+        assert!(cost <= GOAL, "{what}: {cost:?}");
         after
     }
 
