@@ -136,9 +136,8 @@ fn only_a_table_without_a_stream_and_with_the_usual_keys_is_plain() {
         let mut second = request["GlobalSecondaryIndexes"][0].clone();
         second["IndexName"] = "Second".into();
         second["KeySchema"][1]["AttributeName"] = "PK".into();
-        request["GlobalSecondaryIndexes"]
-            .as_array_mut()
-            .map(|indexes| indexes.push(second));
+        let indexes = request["GlobalSecondaryIndexes"].as_array_mut();
+        indexes.expect("a list").push(second);
     });
     check(false, &|request| {
         request["GlobalSecondaryIndexes"][0]["Projection"]["ProjectionType"] = "INCLUDE".into();
@@ -146,9 +145,8 @@ fn only_a_table_without_a_stream_and_with_the_usual_keys_is_plain() {
     check(false, &|request| {
         let mut second = request["GlobalSecondaryIndexes"][0].clone();
         second["KeySchema"].as_array_mut().map(Vec::pop);
-        request["GlobalSecondaryIndexes"]
-            .as_array_mut()
-            .map(|indexes| indexes.push(second));
+        let indexes = request["GlobalSecondaryIndexes"].as_array_mut();
+        indexes.expect("a list").push(second);
     });
 }
 
