@@ -107,11 +107,12 @@ fn minutes(table: &Table, site: &Site<'_>, schedule: &Schedule, day: Day) -> Vec
     open
 }
 
-/// Opening times that were worked out already, for tests that ask about every minute of the same days.
+/// Opening times that were worked out already, for tests that ask about every minute of the same days of one site.
 #[derive(Default)]
-pub struct Diary(BTreeMap<(String, Day), Vec<bool>>);
+pub struct Diary(BTreeMap<(String, Day), Option<Vec<bool>>>);
 
-/// Whether a schedule is open; nothing when it has no item.
+/// Whether a schedule is open; nothing when it has no item. Asked are the windows that start today, and those that
+/// started yesterday and are not over.
 pub fn is_open(
     table: &Table,
     site: &Site<'_>,
@@ -119,13 +120,16 @@ pub fn is_open(
     at_ms: i64,
     diary: &mut Diary,
 ) -> Option<bool> {
-    let says = items::schedule_of(table, schedule)?;
     let (today, minute) = wall_clock(at_ms, &site.zone)?;
     let mut open = |day: Day, minute: i64| {
-        diary
+        let held = diary
             .0
             .entry((schedule.to_owned(), day))
-            .or_insert_with(|| minutes(table, site, &says, day))[minute as usize]
+            .or_insert_with(|| {
+                let says = items::schedule_of(table, schedule)?;
+                Some(minutes(table, site, &says, day))
+            });
+        held.as_ref().map(|held| held[minute as usize])
     };
-    Some(open(today, minute) || open(today - 1, minute + 1440))
+    Some(open(today, minute)? || open(today - 1, minute + 1440)?)
 }

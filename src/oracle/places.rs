@@ -4,7 +4,7 @@
 //! one; an area without `AreaGroup` is a group of its own; nothing known violates nothing; a swipe older than what is
 //! known is judged as if nothing were known, and moves nothing; what was known before `ForgivenAt` counts no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     items::{self, Area, Door, Table},
@@ -38,36 +38,80 @@ pub fn within(table: &Table, inner: &str, outer: &str) -> bool {
     }
 }
 
-/// Where the card is in the group of `area`, as far as that counts for this swipe under the area's timeout.
-fn counted<'c>(case: &'c Case<'_>, id: &str, area: &Area<'_>) -> Option<&'c Option<String>> {
-    let key = (case.swipe.card.clone(), group(case.table, id));
-    let (place, since_ms) = case.known.get(&key)?;
-    let at_ms = case.swipe.at_ms;
-    let forgiven = *since_ms < case.card().forgiven_s * 1000;
-    let timed_out = area.timeout_min > 0 && at_ms - since_ms >= area.timeout_min * 60_000;
-    (at_ms >= *since_ms && !forgiven && !timed_out).then_some(place)
+/// What of the readings is kept; all of it, unless an error is planted.
+#[derive(Clone, Copy)]
+pub struct Reading {
+    pub timeouts: bool,
+    pub forgiveness: bool,
+    pub late: bool,
+    pub coming_out: bool,
+    pub nested: bool,
+    pub asks_from: bool,
+    pub asks_to: bool,
+    pub exemptions: bool,
 }
 
-/// The modes of the areas whose passback this swipe violates.
-fn violated<'c>(case: &Case<'c>) -> Vec<&'c str> {
-    let door = case.door();
-    let mut modes = Vec::new();
-    if let Some((id, area)) = known_area(case.table, door.to)
-        && let Some(Some(place)) = counted(case, id, &area)
-        && within(case.table, place, id)
-        && !comes_out(case.table, door)
-    {
-        modes.push(area.mode);
+pub const CONTRACT: Reading = Reading {
+    timeouts: true,
+    forgiveness: true,
+    late: true,
+    coming_out: true,
+    nested: true,
+    asks_from: true,
+    asks_to: true,
+    exemptions: true,
+};
+
+impl Reading {
+    fn within(&self, table: &Table, inner: &str, outer: &str) -> bool {
+        if self.nested {
+            within(table, inner, outer)
+        } else {
+            inner == outer
+        }
     }
-    if let Some((id, area)) = known_area(case.table, door.from)
-        && let Some(place) = counted(case, id, &area)
-        && !place
-            .as_ref()
-            .is_some_and(|place| within(case.table, place, id))
-    {
-        modes.push(area.mode);
+
+    /// Where the card is in the group of area `id`, as far as that counts for this swipe under the area's timeout.
+    fn counted<'c>(
+        &self,
+        case: &'c Case<'_>,
+        id: &str,
+        area: &Area<'_>,
+    ) -> Option<&'c Option<String>> {
+        let key = (case.swipe.card.clone(), group(case.table, id));
+        let (place, since_ms) = case.known.get(&key)?;
+        let age_ms = case.swipe.at_ms - since_ms;
+        let forgiven = *since_ms < case.card().forgiven_s * 1000;
+        let timed_out = area.timeout_min > 0 && age_ms >= area.timeout_min * 60_000;
+        let counts = !(age_ms < 0 && self.late
+            || forgiven && self.forgiveness
+            || timed_out && self.timeouts);
+        counts.then_some(place)
     }
-    modes
+
+    /// The modes of the areas whose passback this swipe violates.
+    fn violated<'c>(&self, case: &'c Case<'c>) -> Vec<&'c str> {
+        let (table, door) = (case.table, case.door());
+        let mut modes = Vec::new();
+        if self.asks_to
+            && let Some((id, area)) = known_area(table, door.to)
+            && let Some(Some(place)) = self.counted(case, id, &area)
+            && self.within(table, place, id)
+            && !(self.coming_out && comes_out(table, door))
+        {
+            modes.push(area.mode);
+        }
+        if self.asks_from
+            && let Some((id, area)) = known_area(table, door.from)
+            && let Some(place) = self.counted(case, id, &area)
+            && !place
+                .as_ref()
+                .is_some_and(|place| self.within(table, place, id))
+        {
+            modes.push(area.mode);
+        }
+        modes
+    }
 }
 
 fn known_area<'t>(table: &'t Table, id: Option<&'t str>) -> Option<(&'t str, Area<'t>)> {
@@ -84,8 +128,12 @@ pub fn comes_out(table: &Table, door: &Door<'_>) -> bool {
 }
 
 pub fn passback(case: &Case<'_>) -> Says {
-    let modes = violated(case);
-    if case.is_exempt("passback") {
+    passback_by(case, CONTRACT)
+}
+
+pub fn passback_by(case: &Case<'_>, reading: Reading) -> Says {
+    let modes = reading.violated(case);
+    if reading.exemptions && case.is_exempt("passback") {
         Nothing
     } else if modes.contains(&"hard") {
         Deny("AntiPassbackViolation")
@@ -96,27 +144,29 @@ pub fn passback(case: &Case<'_>) -> Says {
     }
 }
 
-/// How many cards are known to be in the area or in one within it.
-pub fn inside(table: &Table, known: &Known, area: &str) -> i64 {
-    let mut cards: Vec<_> = known
-        .iter()
-        .filter(|(_, (place, _))| {
-            place
-                .as_ref()
-                .is_some_and(|place| within(table, place, area))
-        })
-        .map(|((card, _), _)| card)
-        .collect();
-    cards.dedup();
-    cards.len() as i64
+/// The cards that are known to be in the area or in one within it.
+fn inside<'k>(case: &'k Case<'_>, area: &str, reading: Reading) -> BTreeSet<&'k str> {
+    let places = case.known.iter().filter(|(_, (place, _))| {
+        let place = place.as_deref();
+        place.is_some_and(|place| reading.within(case.table, place, area))
+    });
+    places.map(|((card, _), _)| card.as_str()).collect()
 }
 
 pub fn occupancy(case: &Case<'_>) -> Says {
+    occupancy_by(case, CONTRACT, 0)
+}
+
+/// `spare` is by how many too many are let in.
+pub fn occupancy_by(case: &Case<'_>, reading: Reading, spare: usize) -> Says {
     let Some((id, area)) = known_area(case.table, case.door().to) else {
         return Nothing;
     };
-    let full = area.upper > 0 && inside(case.table, case.known, id) >= area.upper;
-    if full && !case.is_exempt("occupancy") && !comes_out(case.table, case.door()) {
+    let upper = usize::try_from(area.upper).unwrap_or(usize::MAX);
+    let full = upper > 0 && inside(case, id, reading).len() >= upper + spare;
+    let exempt = reading.exemptions && case.is_exempt("occupancy");
+    let comes_out = reading.coming_out && comes_out(case.table, case.door());
+    if full && !exempt && !comes_out {
         Deny("OccupancyLimit")
     } else {
         Nothing

@@ -30,6 +30,31 @@ pub struct Swipe {
     pub offline: bool,
 }
 
+impl Swipe {
+    /// As a gate reports it.
+    pub fn as_json(&self) -> String {
+        let Self {
+            device,
+            seq,
+            door,
+            card,
+            at_ms,
+            ..
+        } = self;
+        let direction = self.direction.map_or(String::new(), |direction| {
+            format!(r#""direction":"{direction}","#)
+        });
+        let offline = if self.offline {
+            r#""offline":true,"#
+        } else {
+            ""
+        };
+        format!(
+            r#"{{"v":1,"device_id":"{device}","device_seq":{seq},"access_point":"{door}",{direction}{offline}"card_id":"{card}","swiped_at_ms":{at_ms}}}"#
+        )
+    }
+}
+
 /// The answer to a swipe, in the words of the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -214,9 +239,26 @@ pub fn validity(case: &Case<'_>) -> Says {
     }
 }
 
-/// Of every policy of the card that speaks of the door: whether it denies, and whether its schedule is open; nothing when
-/// that cannot be known, since the schedule or the site has no item.
-pub fn covering(case: &Case<'_>) -> Vec<(bool, Option<bool>)> {
+/// Whether a schedule is open for a swipe; nothing when that cannot be known, since the schedule or the site has no item.
+pub type Opens = fn(&Case<'_>, schedule: &str) -> Option<bool>;
+
+pub fn opens(case: &Case<'_>, schedule: &str) -> Option<bool> {
+    opens_at(case, schedule, case.swipe.at_ms)
+}
+
+pub fn opens_at(case: &Case<'_>, schedule: &str, at_ms: i64) -> Option<bool> {
+    let site = items::site(case.table, case.door().site?)?;
+    clock::is_open(
+        case.table,
+        &site,
+        schedule,
+        at_ms,
+        &mut clock::Diary::default(),
+    )
+}
+
+/// Of every policy of the card that speaks of the door: whether it denies, and whether its schedule is open.
+pub fn covering(case: &Case<'_>, opens: Opens) -> Vec<(bool, Option<bool>)> {
     let (door, at_ms) = (case.door(), case.swipe.at_ms);
     let mut covering = Vec::new();
     for (profile, valid) in &case.card().profiles {
@@ -229,10 +271,7 @@ pub fn covering(case: &Case<'_>) -> Vec<(bool, Option<bool>)> {
                 (None, area) => door.to.is_some() && door.to == area,
             };
             if covers {
-                let open = policy.schedule.map_or(Some(true), |id| {
-                    let site = items::site(case.table, door.site?)?;
-                    clock::is_open(case.table, &site, id, at_ms, &mut clock::Diary::default())
-                });
+                let open = policy.schedule.map_or(Some(true), |id| opens(case, id));
                 covering.push((policy.denies, open));
             }
         }
@@ -241,7 +280,11 @@ pub fn covering(case: &Case<'_>) -> Vec<(bool, Option<bool>)> {
 }
 
 pub fn rights(case: &Case<'_>) -> Says {
-    let covering = covering(case);
+    rights_by(case, opens)
+}
+
+pub fn rights_by(case: &Case<'_>, opens: Opens) -> Says {
+    let covering = covering(case, opens);
     let denied = |(denies, open): &(bool, Option<bool>)| *denies && *open != Some(false);
     if covering.iter().any(denied) {
         Deny("DeniedByRule")
@@ -253,7 +296,11 @@ pub fn rights(case: &Case<'_>) -> Says {
 }
 
 pub fn schedule(case: &Case<'_>) -> Says {
-    if covering(case).contains(&(false, Some(true))) {
+    schedule_by(case, opens)
+}
+
+pub fn schedule_by(case: &Case<'_>, opens: Opens) -> Says {
+    if covering(case, opens).contains(&(false, Some(true))) {
         Nothing
     } else {
         Deny("NotPermittedAtThisTime")

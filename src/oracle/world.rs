@@ -25,6 +25,8 @@ pub struct Step {
     pub now_ms: i64,
     /// Everything that happened up to here is known.
     pub fresh_ms: Option<i64>,
+    /// Another consumer takes the shard over, and knows only what is stored.
+    pub take_over: bool,
     /// A new image of an item.
     pub change: Option<Item>,
     pub swipe: Swipe,
@@ -184,8 +186,8 @@ fn card(dice: &mut Dice, id: &str, base_s: i64) -> Item {
                 Value::Text("active".to_owned())
             }
         })
-        .maybe(dice.one_in(10), "ValidFrom", near(dice, base_s))
-        .maybe(dice.one_in(10), "ValidTo", near(dice, base_s))
+        .maybe(dice.one_in(7), "ValidFrom", near(dice, base_s))
+        .maybe(dice.one_in(7), "ValidTo", near(dice, base_s))
         .maybe(!dice.one_in(20), "AccessProfiles", Value::List(links))
         .maybe(!exempt.is_empty(), "Exemptions", Value::TextSet(exempt))
         .maybe(
@@ -193,7 +195,7 @@ fn card(dice: &mut Dice, id: &str, base_s: i64) -> Item {
             "ThreatAuthority",
             dice.number(&[0, 1, 39, 40, 100]),
         )
-        .maybe(dice.one_in(8), "ForgivenAt", near(dice, base_s))
+        .maybe(dice.one_in(4), "ForgivenAt", near(dice, base_s))
         .0
 }
 
@@ -277,6 +279,9 @@ fn area(dice: &mut Dice, index: usize, strange: bool) -> Item {
         );
     if nested {
         draft = draft.with("Parent", dice.text(before));
+    }
+    if std::env::var("SWIPED_MASK").is_ok() && !draft.0.contains_key("OccupancyUpper") {
+        draft = draft.with("OccupancyUpper", Value::Number("1000".to_owned()));
     }
     draft.0
 }
@@ -463,24 +468,43 @@ fn items(dice: &mut Dice, base_s: i64) -> Vec<Item> {
 }
 
 /// A later image of some item whose change moves nobody; older than what is known, now and then.
-fn change(dice: &mut Dice, items: &[Item], base_s: i64) -> Option<Item> {
+fn change(dice: &mut Dice, items: &[Item], base_s: i64) -> Item {
     let index = dice.below(4);
     let mut item = match dice.below(4) {
         0 | 1 => card(dice, CARDS[index], base_s),
         2 => site(dice, SITES[index % 2]),
         _ => profile(dice, PROFILES[index]),
     };
-    let was = items.iter().find(|was| was["PK"] == item["PK"])?;
-    if was.contains_key("Version") {
+    let was = items.iter().find(|was| was["PK"] == item["PK"]);
+    if was.is_some_and(|was| was.contains_key("Version")) {
         item.insert("Version".to_owned(), dice.number(&[4, 5, 6, 7]));
     }
     if dice.one_in(10) {
         spoil(dice, &mut item);
     }
-    Some(item)
+    item
 }
 
-fn swipe(dice: &mut Dice, seq: u64, now_ms: i64, limits: &Limits, before: &[Step]) -> Swipe {
+/// An instant of the last hour at which a card or a window begins or ends; or one millisecond before.
+fn aimed(dice: &mut Dice, now_ms: i64, base_s: i64) -> Option<i64> {
+    let edge_ms = match dice.below(10) {
+        0 => now_ms - now_ms.rem_euclid(1_800_000),
+        1 => now_ms - now_ms.rem_euclid(60_000),
+        2 | 3 => (base_s + *dice.pick(&[-60, 0, 0, 1, 600])) * 1000,
+        _ => return None,
+    };
+    let at_ms = edge_ms - *dice.pick(&[0, 0, 1]);
+    (0..3_600_000).contains(&(now_ms - at_ms)).then_some(at_ms)
+}
+
+fn swipe(
+    dice: &mut Dice,
+    seq: u64,
+    now_ms: i64,
+    base_s: i64,
+    limits: &Limits,
+    before: &[Step],
+) -> Swipe {
     let last = before.last().map(|step| &step.swipe);
     if dice.one_in(14) && !before.is_empty() {
         let mut again = dice.pick(before).swipe.clone();
@@ -489,10 +513,10 @@ fn swipe(dice: &mut Dice, seq: u64, now_ms: i64, limits: &Limits, before: &[Step
         }
         return again;
     }
-    let device = match dice.below(12) {
+    let device = match dice.below(30) {
         0 => "v1",
         1 => "v2",
-        2..=5 => "v9",
+        2..=12 => "v9",
         _ => "v0",
     };
     let age_ms = if dice.one_in(6) {
@@ -511,12 +535,7 @@ fn swipe(dice: &mut Dice, seq: u64, now_ms: i64, limits: &Limits, before: &[Step
     } else {
         dice.below(1500) as i64
     };
-    let mut at_ms = now_ms - age_ms;
-    match dice.below(6) {
-        0 | 1 => at_ms -= at_ms.rem_euclid(60_000),
-        2 => at_ms -= at_ms.rem_euclid(60_000) + 1,
-        _ => {}
-    }
+    let at_ms = aimed(dice, now_ms, base_s).unwrap_or(now_ms - age_ms);
     let card = match last {
         Some(last) if dice.one_in(2) => last.card.clone(),
         _ if dice.one_in(30) => "c9".to_owned(),
@@ -566,15 +585,12 @@ pub fn draw(seed: u64) -> World {
         } else if dice.one_in(2) {
             fresh_ms = now_ms - *dice.pick(&[60_000, 60_001, 120_000]);
         }
-        let change = if dice.one_in(15) {
-            change(dice, &items, base_s)
-        } else {
-            None
-        };
-        let swipe = swipe(dice, seq, now_ms, &limits, &steps);
+        let change = dice.one_in(15).then(|| change(dice, &items, base_s));
+        let swipe = swipe(dice, seq, now_ms, base_s, &limits, &steps);
         steps.push(Step {
             now_ms,
             fresh_ms: loaded.then_some(fresh_ms),
+            take_over: dice.one_in(15),
             change,
             swipe,
         });

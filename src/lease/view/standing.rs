@@ -79,9 +79,8 @@ impl View {
 
     /// Whether a child of the shard was begun: then it had ended, and no sync makes its row again.
     fn was_followed(&self, parent: &ShardId) -> bool {
-        self.leases().any(|row| {
-            row.checkpoint != Checkpoint::TrimHorizon && row.parents.contains(parent)
-        })
+        self.leases()
+            .any(|row| row.checkpoint != Checkpoint::TrimHorizon && row.parents.contains(parent))
     }
 
     /// Whether more than one read showed the row.
