@@ -3,7 +3,6 @@
 
 use super::{
     SWIPES,
-    daemon::play_daemon,
     history::{After, Oracle, SOUND, difference},
     items,
     places::{self, CONTRACT, Known, Reading},
@@ -558,32 +557,32 @@ fn planted(rule: u8, plant: &Plant, wrong: &mut Vec<(u8, Rule)>) {
 fn found_after(rule: u8, plant: &Plant, worlds: &[(World, Vec<Answer>)]) -> Option<usize> {
     let mut wrong = rules::RULES.to_vec();
     planted(rule, plant, &mut wrong);
-    let sound = Oracle {
+    let ruled = Oracle {
         rules: &wrong,
         ..SOUND
     };
     let oracle = match plant {
         Moves(after) => Oracle {
             after: *after,
-            ..sound
+            ..ruled
         },
         Again(again) => Oracle {
             again: *again,
-            ..sound
+            ..ruled
         },
         DecidedAgain => Oracle {
             first_stands: false,
-            ..sound
+            ..ruled
         },
         Set(limits) => Oracle {
             limits: *limits,
-            ..sound
+            ..ruled
         },
-        Without | Late | Instead(_) => sound,
+        Without | Late | Instead(_) => ruled,
     };
     let mut seen = 0;
-    for (world, daemon) in worlds {
-        if let Some(found) = difference(daemon, &oracle.play(world)) {
+    for (world, sound) in worlds {
+        if let Some(found) = difference(sound, &oracle.play(world)) {
             return Some(seen + found.step + 1);
         }
         seen += world.steps.len();
@@ -596,9 +595,9 @@ fn an_error_in_any_one_rule_is_found_within_a_plain_run() {
     let (mut worlds, mut swipes) = (Vec::new(), 0);
     for seed in 0.. {
         let world = draw(seed);
-        let daemon = play_daemon(&world);
+        let sound = SOUND.play(&world);
         swipes += world.steps.len();
-        worlds.push((world, daemon));
+        worlds.push((world, sound));
         if swipes >= SWIPES {
             break;
         }

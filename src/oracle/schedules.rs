@@ -27,7 +27,7 @@ const ZONES: [(&str, &str, usize, i64); 7] = [
     ("york", "America/New_York", 20, 60),
     ("howe", "Australia/Lord_Howe", 20, 30),
     ("santiago", "America/Santiago", 20, 60),
-    ("casablanca", "Africa/Casablanca", 20, 60),
+    ("casablanca", "Africa/Casablanca", 12, 60),
     ("kolkata", "Asia/Kolkata", 0, 0),
     ("troll", "Antarctica/Troll", 20, 120),
 ];
@@ -36,10 +36,11 @@ const FIRST_MS: i64 = 1_577_836_800_000; // 2020-01-01T00:00Z
 const LAST_MS: i64 = 1_893_456_000_000; // 2030-01-01T00:00Z
 
 /// Days on which the site is special: every year, in leap years, and on days when some clock changes.
-const DAYS: [(&str, bool); 9] = [
+const DAYS: [(&str, bool); 10] = [
     ("2019-12-25", true),
     ("2024-01-01", true),
     ("2020-02-29", true),
+    ("2026-03-28", false),
     ("2026-03-29", false),
     ("2026-10-04", false),
     ("2027-04-04", false),

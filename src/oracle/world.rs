@@ -56,16 +56,16 @@ const TIMES: [&str; 10] = [
     "00:00", "01:30", "02:00", "02:30", "03:00", "06:00", "12:00", "18:00", "22:00", "23:59",
 ];
 
-/// Epoch seconds near which something happens to the clock or the calendar.
-const MOMENTS: [i64; 8] = [
-    1_774_746_000, // 2026-03-29T01:00Z, Berlin loses an hour
-    1_793_512_800, // 2026-11-01T06:00Z, New York repeats one
-    1_791_041_400, // 2026-10-03T15:30Z, Lord Howe loses half an hour
-    1_775_314_800, // 2026-04-04T15:00Z, Lord Howe repeats half an hour
-    1_771_120_800, // 2026-02-15T02:00Z, Casablanca repeats an hour
-    1_709_164_800, // 2024-02-29T00:00Z, a day of leap years
-    1_798_761_600, // 2027-01-01T00:00Z
-    1_782_864_000, // 2026-07-01T00:00Z, nothing
+/// Epoch seconds near which something happens to the clock of a zone, or to the calendar.
+const MOMENTS: [(i64, &str); 8] = [
+    (1_774_746_000, "Europe/Berlin"), // 2026-03-29T01:00Z loses an hour
+    (1_793_512_800, "America/New_York"), // 2026-11-01T06:00Z repeats one
+    (1_791_041_400, "Australia/Lord_Howe"), // 2026-10-03T15:30Z loses half an hour
+    (1_775_314_800, "Australia/Lord_Howe"), // 2026-04-04T15:00Z repeats half an hour
+    (1_771_120_800, "Africa/Casablanca"), // 2026-02-15T02:00Z repeats an hour
+    (1_709_164_800, "UTC"),           // 2024-02-29T00:00Z, a day of leap years
+    (1_798_761_600, "Europe/Berlin"), // 2027-01-01T00:00Z
+    (1_782_864_000, "Asia/Kolkata"),  // 2026-07-01T00:00Z, nothing
 ];
 
 /// The source of all that is drawn.
@@ -145,7 +145,9 @@ fn near(dice: &mut Dice, base_s: i64) -> Value {
         base_s - 86_400,
         base_s - 60,
         base_s,
+        base_s,
         base_s + 1,
+        base_s + 600,
         base_s + 600,
         base_s + 86_400,
         0,
@@ -280,16 +282,19 @@ fn area(dice: &mut Dice, index: usize, strange: bool) -> Item {
     if nested {
         draft = draft.with("Parent", dice.text(before));
     }
-    if std::env::var("SWIPED_MASK").is_ok() && !draft.0.contains_key("OccupancyUpper") {
-        draft = draft.with("OccupancyUpper", Value::Number("1000".to_owned()));
-    }
     draft.0
 }
 
-fn site(dice: &mut Dice, id: &str) -> Item {
+fn site(dice: &mut Dice, id: &str, zone: &str) -> Item {
     let calendars = some(dice, &CALENDARS, 2);
     Draft::keyed(format!("SITE#{id}"), "CONFIG")
-        .with("TimeZone", dice.text(&ZONES))
+        .with("TimeZone", {
+            if dice.one_in(2) {
+                dice.text(&ZONES)
+            } else {
+                Value::Text(zone.to_owned())
+            }
+        })
         .maybe(!calendars.is_empty(), "HolidayCalendars", texts(&calendars))
         .maybe(dice.one_in(8), "Lockdown", Value::Bool(!dice.one_in(4)))
         .0
@@ -316,7 +321,7 @@ fn profile(dice: &mut Dice, id: &str) -> Item {
     if !dice.one_in(4) {
         let all = Draft::map().with("AccessPoints", texts(&DOORS));
         policies.push(Value::Map(
-            all.maybe(dice.one_in(3), "ScheduleId", dice.text(&SCHEDULES))
+            all.maybe(dice.one_in(2), "ScheduleId", dice.text(&SCHEDULES))
                 .0,
         ));
     }
@@ -435,13 +440,13 @@ fn spoil_value(dice: &mut Dice, value: &mut Value) {
     }
 }
 
-fn items(dice: &mut Dice, base_s: i64) -> Vec<Item> {
+fn items(dice: &mut Dice, base_s: i64, zone: &str) -> Vec<Item> {
     let strange = dice.one_in(20);
     let mut items: Vec<Item> = CARDS.iter().map(|id| card(dice, id, base_s)).collect();
     let mut pair = (None, None);
     items.extend((0..DOORS.len()).map(|index| door(dice, index, &mut pair)));
     items.extend((0..AREAS.len()).map(|index| area(dice, index, strange)));
-    items.extend(SITES.map(|id| site(dice, id)));
+    items.extend(SITES.map(|id| site(dice, id, zone)));
     items.extend(PROFILES.map(|id| profile(dice, id)));
     items.extend(SCHEDULES.map(|id| schedule(dice, id)));
     for id in CALENDARS {
@@ -468,11 +473,11 @@ fn items(dice: &mut Dice, base_s: i64) -> Vec<Item> {
 }
 
 /// A later image of some item whose change moves nobody; older than what is known, now and then.
-fn change(dice: &mut Dice, items: &[Item], base_s: i64) -> Item {
+fn change(dice: &mut Dice, items: &[Item], base_s: i64, zone: &str) -> Item {
     let index = dice.below(4);
     let mut item = match dice.below(4) {
         0 | 1 => card(dice, CARDS[index], base_s),
-        2 => site(dice, SITES[index % 2]),
+        2 => site(dice, SITES[index % 2], zone),
         _ => profile(dice, PROFILES[index]),
     };
     let was = items.iter().find(|was| was["PK"] == item["PK"]);
@@ -487,10 +492,10 @@ fn change(dice: &mut Dice, items: &[Item], base_s: i64) -> Item {
 
 /// An instant of the last hour at which a card or a window begins or ends; or one millisecond before.
 fn aimed(dice: &mut Dice, now_ms: i64, base_s: i64) -> Option<i64> {
-    let edge_ms = match dice.below(10) {
-        0 => now_ms - now_ms.rem_euclid(1_800_000),
-        1 => now_ms - now_ms.rem_euclid(60_000),
-        2 | 3 => (base_s + *dice.pick(&[-60, 0, 0, 1, 600])) * 1000,
+    let edge_ms = match dice.below(11) {
+        0 | 1 => now_ms - now_ms.rem_euclid(1_800_000),
+        2 => now_ms - now_ms.rem_euclid(60_000),
+        3 | 4 => (base_s + *dice.pick(&[-60, 0, 0, 1, 600])) * 1000,
         _ => return None,
     };
     let at_ms = edge_ms - *dice.pick(&[0, 0, 1]);
@@ -563,7 +568,8 @@ const STEPS_MAX: usize = 40;
 /// The world of that number.
 pub fn draw(seed: u64) -> World {
     let dice = &mut Dice(fastrand::Rng::with_seed(seed));
-    let base_s = dice.pick(&MOMENTS) + *dice.pick(&[-7200, -3600, -1800, 0, 3600, 36_000]);
+    let (moment_s, zone) = *dice.pick(&MOMENTS);
+    let base_s = moment_s + *dice.pick(&[-7200, -3600, -1800, 0, 3600, 36_000]);
     let limits = Limits {
         staleness_ms: 60_000,
         skew_ms: 30_000,
@@ -571,7 +577,7 @@ pub fn draw(seed: u64) -> World {
         actuate_ms: 2_000,
         known_devices: dice.one_in(8),
     };
-    let items = items(dice, base_s);
+    let items = items(dice, base_s, zone);
     let mut now_ms = base_s * 1000 - 600_000;
     let mut steps: Vec<Step> = Vec::new();
     let loaded = !dice.one_in(30);
@@ -585,7 +591,7 @@ pub fn draw(seed: u64) -> World {
         } else if dice.one_in(2) {
             fresh_ms = now_ms - *dice.pick(&[60_000, 60_001, 120_000]);
         }
-        let change = dice.one_in(15).then(|| change(dice, &items, base_s));
+        let change = dice.one_in(15).then(|| change(dice, &items, base_s, zone));
         let swipe = swipe(dice, seq, now_ms, base_s, &limits, &steps);
         steps.push(Step {
             now_ms,
