@@ -72,6 +72,7 @@ pub(super) fn shared(
             clients.dynamodb.clone(),
             name,
             decisions.ttl_days,
+            decisions.standards,
         ))
     };
     let policy = &config.policy;
@@ -82,6 +83,7 @@ pub(super) fn shared(
             table: decisions.table.as_ref().map(table),
             rejects: config.rejects.stream.as_ref().map(sink),
             skip_rejects: config.rejects.on_reject == OnReject::Skip,
+            standards: decisions.standards,
         },
         cache,
         limits: ConsumerLimits {

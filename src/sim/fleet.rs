@@ -485,6 +485,7 @@ fn shared(
             table: Some(line),
             rejects: Some(Arc::new(Line::new(network, id, Sink::Rejects))),
             skip_rejects: false,
+            standards: false,
         },
         cache: Arc::clone(cache),
         limits: ConsumerLimits {
