@@ -216,7 +216,7 @@ fn link(dice: &mut Dice, base_s: i64) -> Value {
 
 /// Doors come in pairs, in and out, but for the last, which leads anywhere.
 fn door(dice: &mut Dice, index: usize, pair: &mut (Option<Value>, Option<Value>)) -> Item {
-    let leads_in = index % 2 == 0;
+    let leads_in = index.is_multiple_of(2);
     if leads_in {
         *pair = (
             dice.one_in(2).then(|| dice.text(&AREAS)),
@@ -472,10 +472,14 @@ fn items(dice: &mut Dice, base_s: i64, zone: &str) -> Vec<Item> {
     kept
 }
 
-/// A later image of some item whose change moves nobody; older than what is known, now and then.
+/// A later image of some item; of no area, since who is in it is counted by what it was; older than what is known, now and then.
 fn change(dice: &mut Dice, items: &[Item], base_s: i64, zone: &str) -> Item {
     let index = dice.below(4);
-    let mut item = match dice.below(4) {
+    let mut item = match dice.below(5) {
+        3 => {
+            let mut pair = (Some(dice.text(&AREAS)), Some(dice.text(&AREAS)));
+            door(dice, 2 * index, &mut pair)
+        }
         0 | 1 => card(dice, CARDS[index], base_s),
         2 => site(dice, SITES[index % 2], zone),
         _ => profile(dice, PROFILES[index]),
