@@ -263,7 +263,6 @@ fn policies(item: &Item) -> Read<Vec<Policy<'_>>> {
 }
 
 /// A window of a schedule: the days it starts on (Monday is 1), and minutes of the day.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Window {
     pub days: Vec<i64>,
     pub from: i64,
@@ -314,7 +313,6 @@ fn minute(text: &str) -> Read<i64> {
 }
 
 /// `SCHED#<id>` / `CONFIG`
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Schedule {
     pub windows: Vec<Window>,
     pub special: Vec<(String, Vec<Window>)>,

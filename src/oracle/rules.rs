@@ -9,7 +9,7 @@ use super::{
     places::{self, Known},
 };
 
-/// What the operator sets, and how a swipe is reported: the oracle's own words.
+/// What the operator sets.
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub staleness_ms: i64,
@@ -19,6 +19,7 @@ pub struct Limits {
     pub known_devices: bool,
 }
 
+/// A swipe, as a gate reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swipe {
     pub device: String,
@@ -31,7 +32,7 @@ pub struct Swipe {
 }
 
 impl Swipe {
-    /// As a gate reports it.
+    /// The event on the wire.
     pub fn as_json(&self) -> String {
         let Self {
             device,
