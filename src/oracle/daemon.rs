@@ -25,7 +25,7 @@ use crate::{
 
 use super::{
     rules::{Answer, Limits},
-    world::World,
+    world::{Step, World},
 };
 
 /// What a shard's consumer asks and remembers.
@@ -40,9 +40,9 @@ struct Consumer {
 }
 
 impl Consumer {
-    fn store(&mut self) {
-        for moved in self.presences.take_moves() {
-            let key = (moved.card, moved.group);
+    fn store(&mut self, decisions: &[Decision<'_>]) {
+        for moved in self.presences.take_moves(decisions) {
+            let key = (Box::from(moved.card), moved.group);
             let newer = |was: &Presence| was.at_ms > moved.presence.at_ms;
             if !self.stored.get(&key).is_some_and(newer) {
                 self.stored.insert(key, moved.presence);
@@ -68,15 +68,22 @@ impl Rules for Consumer {
         true
     }
 
-    fn settle(&mut self, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict {
-        let book = self.view.rulebook();
-        self.presences.settle(swipe, ruling, book, &self.occupancy)
-    }
-
-    fn repeated(&mut self, swipe: &Swipe<'_>, answer: &decision::Answer, ruling: &Ruling) {
+    fn settle(&mut self, index: usize, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict {
         let book = self.view.rulebook();
         self.presences
-            .repeated(swipe, answer, ruling, book, &self.occupancy);
+            .settle(index, swipe, ruling, book, &self.occupancy)
+    }
+
+    fn repeated(
+        &mut self,
+        index: usize,
+        swipe: &Swipe<'_>,
+        answer: &decision::Answer,
+        ruling: &Ruling,
+    ) {
+        let (book, occupancy) = (self.view.rulebook(), &self.occupancy);
+        self.presences
+            .repeated(index, swipe, answer, ruling, book, occupancy);
     }
 }
 
@@ -95,7 +102,8 @@ pub fn play_daemon(world: &World) -> Vec<Answer> {
     };
     let mut recent = Recent::default();
     let mut answers = Vec::new();
-    for (index, step) in world.steps.iter().enumerate() {
+    for page in world.steps.chunk_by(on_one_page) {
+        let step = &page[0];
         if let Some(fresh_ms) = step.fresh_ms {
             cache.mark_fresh(fresh_ms);
         }
@@ -107,19 +115,29 @@ pub fn play_daemon(world: &World) -> Vec<Answer> {
         }
         consumer.view = cache.view();
         consumer.now_ms = step.now_ms;
-        let record = Record {
-            sequence: SequenceNumber::parse(&index.to_string()).expect("digits"),
-            data: step.swipe.as_json().into_bytes(),
-        };
-        answers.push(answered(&record, &mut consumer, &mut recent));
-        consumer.store();
+        judge_page(page, &mut consumer, &mut recent, &mut answers);
     }
     answers
 }
 
-fn answered(record: &Record, consumer: &mut Consumer, recent: &mut Recent) -> Answer {
-    let records = std::slice::from_ref(record);
-    let (users, shard) = (unpack(records, None), ShardId::new("shard"));
+/// Whether the daemon may have read both at once: nothing happened in between.
+fn on_one_page(one: &Step, next: &Step) -> bool {
+    let same = (one.now_ms, one.fresh_ms) == (next.now_ms, next.fresh_ms);
+    same && next.change.is_none() && !next.take_over
+}
+
+fn judge_page(
+    page: &[Step],
+    consumer: &mut Consumer,
+    recent: &mut Recent,
+    answers: &mut Vec<Answer>,
+) {
+    let records = page.iter().enumerate().map(|(index, step)| Record {
+        sequence: SequenceNumber::parse(&index.to_string()).expect("digits"),
+        data: step.swipe.as_json().into_bytes(),
+    });
+    let records: Vec<_> = records.collect();
+    let (users, shard) = (unpack(&records, None), ShardId::new("shard"));
     let mut judged = Judged::default();
     let (policy, now_ms) = (consumer.policy, consumer.now_ms);
     judge(
@@ -131,16 +149,19 @@ fn answered(record: &Record, consumer: &mut Consumer, recent: &mut Recent) -> An
         consumer,
         &mut judged,
     );
-    let decision = judged.decisions.first().expect("a swipe has a decision");
-    let verdict = &decision.answer.verdict;
-    let mut flags: Vec<_> = verdict.flags().collect();
-    flags.sort_unstable();
-    Answer {
-        decision: verdict.reason.outcome().as_str(),
-        reason: verdict.reason.as_str(),
-        rule: verdict.reason.rule(),
-        flags,
-        actuate: decision.actuate,
+    assert_eq!(judged.decisions.len(), page.len(), "a swipe, a decision");
+    consumer.store(&judged.decisions);
+    for decision in &judged.decisions {
+        let verdict = &decision.answer.verdict;
+        let mut flags: Vec<_> = verdict.flags().collect();
+        flags.sort_unstable();
+        answers.push(Answer {
+            decision: verdict.reason.outcome().as_str(),
+            reason: verdict.reason.as_str(),
+            rule: verdict.reason.rule(),
+            flags,
+            actuate: decision.actuate,
+        });
     }
 }
 

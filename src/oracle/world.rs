@@ -588,7 +588,7 @@ pub fn draw(seed: u64) -> World {
     let mut fresh_ms = now_ms;
     for seq in 0..(1 + dice.below(STEPS_MAX)) as u64 {
         now_ms += *dice.pick(&[
-            0, 1, 300, 700, 1_000, 20_000, 60_000, 60_000, 300_000, 600_000, 3_600_000,
+            0, 0, 0, 1, 300, 700, 1_000, 20_000, 60_000, 60_000, 300_000, 600_000, 3_600_000,
         ]);
         if !dice.one_in(12) {
             fresh_ms = now_ms;
