@@ -45,7 +45,7 @@ impl Rules for Granted {
         ruling.verdict
     }
 
-    fn repeated(&mut self, _: usize, _: &Swipe<'_>, _: &Answer, _: &Ruling) {}
+    fn learnt(&mut self, _: usize, _: &Swipe<'_>, _: &Answer, _: &Ruling) {}
 }
 
 fn bench(criterion: &mut Criterion) {

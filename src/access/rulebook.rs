@@ -65,8 +65,8 @@ pub(super) struct SiteRules {
     pub(super) calendars: Box<[u32]>,
 }
 
-/// An area as the rules read it: one in whose group it is remembered where cards are, because an area of it has anti-passback,
-/// a limit, or a list of who is inside.
+/// An area as the rules read it: one in whose group it is remembered where cards are, because an area of it, or one that it lies
+/// within, has anti-passback, a limit, or a list of who is inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AreaRules {
     /// Its id.
@@ -75,18 +75,28 @@ pub struct AreaRules {
     pub group: Arc<str>,
     /// It, and every area that it lies within.
     pub(super) within: Box<[Arc<str>]>,
+    /// The groups of all areas that share its outermost one, its own among them: who is counted there has to be known in
+    /// all of them, or a card would count twice.
+    pub(super) family: Box<[Arc<str>]>,
     /// What entering twice costs.
     pub passback: PassbackMode,
     /// After so long without a passage what was remembered counts no more, in milliseconds; 0: it always counts.
     pub passback_timeout_ms: i64,
     /// How many cards it holds; 0: any number.
     pub occupancy_upper: u32,
+    /// Whether an area of its family has a limit, so that cards are counted.
+    pub is_counted: bool,
 }
 
 impl AreaRules {
     /// Whether who is in this area is in `other`, too.
     pub fn is_within(&self, other: &str) -> bool {
         self.within.iter().any(|area| **area == *other)
+    }
+
+    /// The groups in which it has to be known where a card is, before it moves here.
+    pub fn family(&self) -> &[Arc<str>] {
+        &self.family
     }
 
     /// It, and every area that it lies within.

@@ -1,10 +1,9 @@
 //! Writing a rulebook from items: ids get their numbers in the order they are met, whether an item describes
 //! them or only mentions them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+mod areas;
+
+use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 use jiff::civil::Date;
@@ -12,10 +11,10 @@ use jiff::civil::Date;
 use super::{
     change::{Cover, Entity, PolicyItem, RuleItem, Site},
     profiles::Profiles,
-    rulebook::{AreaRules, Covered, DeviceRules, Point, PointId, Policy, Rulebook, SiteRules},
+    rulebook::{Covered, DeviceRules, Point, PointId, Policy, Rulebook, SiteRules},
     schedule::{Calendar, Schedule},
 };
-use crate::model::door::{AccessPoint, Area, PassbackMode};
+use crate::model::door::{AccessPoint, Area};
 
 /// The book of these items.
 pub(super) fn rulebook<'a>(
@@ -176,49 +175,8 @@ impl Writer {
         number
     }
 
-    /// The areas of which it is remembered who is inside: all of a group in which one has anti-passback, a limit, or a list.
-    fn areas(&self) -> Vec<Option<AreaRules>> {
-        let asks = |item: &Area| {
-            item.passback != PassbackMode::Off || item.occupancy_upper > 0 || item.muster
-        };
-        let group = |id: &Arc<str>, item: &Area| {
-            let group = item.group.as_deref();
-            group.map_or_else(|| Arc::clone(id), Arc::from)
-        };
-        let known = self.areas_said.iter().flatten();
-        let kept: HashSet<Arc<str>> = known
-            .filter(|(_, item)| asks(item))
-            .map(|(id, item)| group(id, item))
-            .collect();
-        let number = |id: &str| self.areas.0.get(id).copied();
-        let said = |id: &str| self.areas_said.get(number(id)? as usize)?.as_ref();
-        let rules = |(id, item): &(Arc<str>, Area)| {
-            let mut within = vec![Arc::clone(id)];
-            // A chain of parents that bites its own tail ends there.
-            let mut parent = item.parent.as_deref();
-            while let Some((id, item)) = parent.and_then(said)
-                && !within.contains(id)
-            {
-                within.push(Arc::clone(id));
-                parent = item.parent.as_deref();
-            }
-            AreaRules {
-                id: Arc::clone(id),
-                group: group(id, item),
-                within: within.into(),
-                passback: item.passback,
-                passback_timeout_ms: i64::from(item.passback_timeout_min) * 60_000,
-                occupancy_upper: item.occupancy_upper,
-            }
-        };
-        let said = self.areas_said.iter();
-        let keeps = |area: &AreaRules| kept.contains(&area.group);
-        said.map(|said| said.as_ref().map(rules).filter(keeps))
-            .collect()
-    }
-
     fn finish(mut self) -> Rulebook {
-        self.book.areas = self.areas();
+        self.book.areas = areas::rules(&self.areas_said, &self.areas.0);
         for point in self.book.points.iter_mut().flatten() {
             point.site_lockdown = point
                 .site

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use crate::{
     access::{cache::AccessCache, rulebook::AreaRules},
     pipeline::occupancy::Occupancy,
-    ports::{DecisionTable, Fault},
+    ports::DecisionTable,
 };
 
 /// Between two counts. A limit may be passed by as many as other workers let in meanwhile.
@@ -30,8 +30,11 @@ pub(super) async fn count<T: DecisionTable>(
         ticks.tick().await;
         for (area, inner) in limited(&cache) {
             let asked = occupancy.asked(&area);
-            match sum(&table, &inner).await {
-                Ok(Some(count)) => occupancy.counted(&area, asked, count),
+            match table.count_inside(&inner).await {
+                Ok(Some(count)) => {
+                    let count = i64::try_from(count).unwrap_or(i64::MAX);
+                    occupancy.counted(&area, asked, count);
+                }
                 Ok(None) if told => {}
                 Ok(None) => {
                     told = true;
@@ -57,15 +60,4 @@ fn limited(cache: &AccessCache) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
     limited
         .map(|area| (Arc::clone(&area.id), within(area)))
         .collect()
-}
-
-async fn sum<T: DecisionTable>(table: &Arc<T>, areas: &[Arc<str>]) -> Result<Option<i64>, Fault> {
-    let mut sum = 0;
-    for area in areas {
-        match table.count_inside(area).await? {
-            Some(count) => sum += i64::try_from(count).unwrap_or(i64::MAX),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(sum))
 }

@@ -183,8 +183,8 @@ impl DecisionTable for TableSink {
         presence::store(&self.client, &self.table, moves).await
     }
 
-    async fn count_inside(&self, area: &str) -> Result<Option<u64>, Fault> {
-        presence::count(&self.client, &self.table, area).await
+    async fn count_inside(&self, areas: &[Arc<str>]) -> Result<Option<u64>, Fault> {
+        presence::count(&self.client, &self.table, areas).await
     }
 }
 

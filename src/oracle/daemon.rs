@@ -74,7 +74,7 @@ impl Rules for Consumer {
             .settle(index, swipe, ruling, book, &self.occupancy)
     }
 
-    fn repeated(
+    fn learnt(
         &mut self,
         index: usize,
         swipe: &Swipe<'_>,
@@ -83,7 +83,7 @@ impl Rules for Consumer {
     ) {
         let (book, occupancy) = (self.view.rulebook(), &self.occupancy);
         self.presences
-            .repeated(index, swipe, answer, ruling, book, occupancy);
+            .learnt(index, swipe, answer, ruling, book, occupancy);
     }
 }
 

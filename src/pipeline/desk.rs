@@ -247,7 +247,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         let stored = self.writer.stored(&decisions).await;
         let stored = stored.map_err(|Fenced| Finish::Fenced)?;
         for (index, answer) in &stored {
-            self.recent.remember(&decisions[*index].swipe, *answer);
+            self.recent.learn(&decisions[*index].swipe, *answer);
         }
         let last = stored.last().map(|(last, _)| *last);
         self.replay.looked_up(decisions.len(), last);

@@ -41,9 +41,9 @@ impl Rules for Hearing<'_> {
         self.presences.settle(index, swipe, ruling, book, occupancy)
     }
 
-    fn repeated(&mut self, index: usize, swipe: &Swipe<'_>, answer: &Answer, ruling: &Ruling) {
+    fn learnt(&mut self, index: usize, swipe: &Swipe<'_>, answer: &Answer, ruling: &Ruling) {
         let (book, occupancy) = (self.view.rulebook(), self.occupancy);
         self.presences
-            .repeated(index, swipe, answer, ruling, book, occupancy);
+            .learnt(index, swipe, answer, ruling, book, occupancy);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         aggregate,
         decide::{Policy, Ruling},
         decode::{Reject, decode},
-        recent::Recent,
+        recent::{Known, Recent},
     },
 };
 
@@ -130,8 +130,8 @@ pub trait Rules {
     /// The verdict on a swipe that has no answer yet, the `index`th of all that are judged.
     fn settle(&mut self, index: usize, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict;
 
-    /// A swipe has this answer already.
-    fn repeated(&mut self, index: usize, swipe: &Swipe<'_>, answer: &Answer, ruling: &Ruling);
+    /// A swipe has this answer already, which was given elsewhere.
+    fn learnt(&mut self, index: usize, swipe: &Swipe<'_>, answer: &Answer, ruling: &Ruling);
 }
 
 /// Judges `users`, which are of `shard`, at `now_ms`, and appends to `judged`. Returns how many were judged: fewer than all
@@ -163,12 +163,13 @@ pub fn judge<'a>(
         }
         let rulings = rulings.drain(..);
         for (index, (decision, ruling)) in (first..).zip(decisions.iter_mut().zip(rulings)) {
-            let (answer, repeat) = recent.answer(&decision.swipe, || Answer {
+            let (answer, known) = recent.answer(&decision.swipe, || Answer {
                 verdict: rules.settle(index, &decision.swipe, &ruling),
                 decided_at_ms: now_ms,
             });
-            if repeat {
-                rules.repeated(index, &decision.swipe, &answer, &ruling);
+            let repeat = known != Known::New;
+            if known == Known::Learnt {
+                rules.learnt(index, &decision.swipe, &answer, &ruling);
             }
             let late = !policy.actuates(decision.swipe.swiped_at_ms, now_ms);
             decision.answer = answer;
@@ -281,7 +282,7 @@ mod tests {
             ruling.verdict
         }
 
-        fn repeated(&mut self, _: usize, _: &Swipe<'_>, _: &Answer, _: &Ruling) {}
+        fn learnt(&mut self, _: usize, _: &Swipe<'_>, _: &Answer, _: &Ruling) {}
     }
 
     fn judge_all<'a>(

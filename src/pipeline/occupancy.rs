@@ -12,8 +12,6 @@ use std::sync::{
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
-use crate::{access::rulebook::Rulebook, model::presence::Place};
-
 /// The count of one area.
 #[derive(Debug, Default)]
 struct Count {
@@ -36,16 +34,8 @@ impl Occupancy {
         })
     }
 
-    /// A card moved within its group of areas.
-    pub fn moved(&self, was: Option<&Place>, is: &Place, book: &Rulebook) {
-        let areas = |place: Option<&Place>| match place {
-            Some(Place::Inside(id)) => match book.area(id) {
-                Some(area) => area.within().to_vec(),
-                None => vec![Arc::clone(id)],
-            },
-            _ => Vec::new(),
-        };
-        let (was, is) = (areas(was), areas(Some(is)));
+    /// A card that was in these areas is in those now.
+    pub fn moved(&self, was: &[Arc<str>], is: &[Arc<str>]) {
         for area in was.iter().filter(|area| !is.contains(area)) {
             self.add(area, -1);
         }

@@ -10,12 +10,13 @@
 //! How the contract's rule 21 is read:
 //! * "already inside `AreaTo`" is judged by the mode and timeout of `AreaTo`, "not in `AreaFrom`" by those of `AreaFrom`; each
 //!   only where that area has an item, and hard wins over soft.
-//! * Nothing is remembered of a group of areas in which no area has anti-passback, a limit or `Muster`.
+//! * Nothing is remembered of a family of areas (by group and parent) in which none has anti-passback, a limit or `Muster`.
 //! * Within a group of areas a card is in one of them or in none. Nothing known, or forgiven, violates nothing.
 //! * An area lies within its `Parent`s: who is in the inner one is in the outer one, too. Coming out of an inner area is no
 //!   second entry into the outer one, and fills it no further.
 
 mod memory;
+mod step;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -23,21 +24,17 @@ use std::{
 };
 
 use crate::{
-    access::rulebook::{AreaRules, Passage, Point, Rulebook},
+    access::rulebook::{AreaRules, Passage, Rulebook},
     model::{
-        card::Exemptions,
-        decision::{Answer, Decision, Outcome, Reason, Verdict},
-        door::{Egress, PassbackMode},
+        decision::{Answer, Decision, Outcome, Verdict},
         presence::{Move, Place, Presence},
-        swipe::{Direction, Swipe},
+        swipe::Swipe,
     },
-    pipeline::{
-        decide::{Memory, Ruling, always_allowed},
-        occupancy::Occupancy,
-    },
+    pipeline::{decide::Ruling, occupancy::Occupancy},
 };
 
 use memory::{Known, Memories};
+use step::Step;
 
 /// Where the cards of one shard are.
 #[derive(Debug, Default)]
@@ -45,15 +42,6 @@ pub struct Presences {
     memory: Memories,
     /// What changed in this part of a page, by the index of the decision that changed it.
     moves: Vec<(usize, Arc<str>, Presence)>,
-}
-
-/// A swipe, its index in its part of a page, and what the rules go on with.
-struct Step<'a> {
-    index: usize,
-    swipe: &'a Swipe<'a>,
-    passage: Passage<'a>,
-    book: &'a Rulebook,
-    occupancy: &'a Occupancy,
 }
 
 impl Presences {
@@ -94,7 +82,7 @@ impl Presences {
         unknown.into_iter().collect()
     }
 
-    /// The groups of `passage` of which nothing is remembered for `card`, not even that it was never there.
+    /// The groups that `passage` concerns and of which nothing is remembered for `card`, not even that it was never there.
     fn missing<'a>(&mut self, card: &str, passage: Passage<'a>) -> Vec<&'a Arc<str>> {
         let known = self.memory.touch(card);
         let remembered = |group: &Arc<str>| {
@@ -102,7 +90,7 @@ impl Presences {
             known.any(|(name, _)| name == group)
         };
         // Nothing is allocated for an empty list.
-        let groups = passage.areas().map(|area| &area.group);
+        let groups = passage.areas().flat_map(|area| area.family());
         groups.filter(|group| !remembered(group)).collect()
     }
 
@@ -169,8 +157,9 @@ impl Presences {
         verdict
     }
 
-    /// A swipe that was answered before: its card moved then, if it was granted. Changes nothing that is newer.
-    pub fn repeated(
+    /// A swipe that was answered elsewhere: its card moved then, if it was granted, and that may not be stored. Changes nothing
+    /// that is newer.
+    pub fn learnt(
         &mut self,
         index: usize,
         swipe: &Swipe<'_>,
@@ -204,6 +193,8 @@ impl Presences {
         let left = from
             .filter(|from| to.is_none_or(|to| to.group != from.group && !to.is_within(&from.id)));
         let left = left.map(|from| (&from.group, Place::Outside));
+        let is_counted = step.passage.areas().any(|area| area.is_counted);
+        let was = is_counted.then(|| self.inside(card, step.book));
         for (group, place) in entered.into_iter().chain(left) {
             let now = Presence { place, at_ms };
             let before = self.memory.touch(card);
@@ -211,72 +202,37 @@ impl Presences {
             if before.is_some_and(|before| before.at_ms > at_ms || *before == now) {
                 continue;
             }
-            let was = before.map(|before| &before.place);
-            step.occupancy.moved(was, &now.place, step.book);
             self.moves
                 .push((step.index, Arc::clone(group), now.clone()));
             self.memory.set(card, group, Some(now));
         }
-    }
-}
-
-impl Step<'_> {
-    fn verdict(&self, verdict: Verdict, memory: &Memory, point: &Point, known: &Known) -> Verdict {
-        let Passage { from, to } = self.passage;
-        let exempt = |what| memory.exemptions.contains(what);
-        let violated = match exempt(Exemptions::PASSBACK) {
-            true => PassbackMode::Off,
-            false => self.violated(memory, known),
-        };
-        let full = to.is_some_and(|to| {
-            let inside = from.is_some_and(|from| from.is_within(&to.id));
-            let limit = i64::from(to.occupancy_upper);
-            let limited = limit > 0 && !inside && !exempt(Exemptions::OCCUPANCY);
-            limited && self.occupancy.count(&to.id) >= limit
-        });
-        let denied = match violated {
-            PassbackMode::Hard => Some(Reason::AntiPassbackViolation),
-            _ if full => Some(Reason::OccupancyLimit),
-            _ => None,
-        };
-        let open = point.direction == Direction::Out && point.egress == Egress::AlwaysAllow;
-        let verdict = match denied {
-            None => verdict,
-            Some(reason) if open => always_allowed(reason),
-            Some(reason) => Verdict::of(reason),
-        };
-        Verdict {
-            soft_apb: violated == PassbackMode::Soft,
-            ..verdict
+        if let Some(was) = was {
+            step.occupancy.moved(&was, &self.inside(card, step.book));
         }
     }
 
-    /// Rule 21: the strictest mode that is violated.
-    fn violated(&self, memory: &Memory, known: &Known) -> PassbackMode {
-        let Passage { from, to } = self.passage;
-        let place = |area: &AreaRules| {
-            let presence = memory::presence(known, &area.group)?;
-            let age_ms = self.swipe.swiped_at_ms.saturating_sub(presence.at_ms);
-            let timeout = area.passback_timeout_ms;
-            let counts = age_ms >= 0
-                && (timeout == 0 || age_ms < timeout)
-                && presence.at_ms >= memory.forgiven_ms;
-            counts.then_some(&presence.place)
-        };
-        let is_in = |place: &Place, area: &AreaRules| match place {
-            Place::Outside => false,
-            Place::Inside(id) if *id == area.id => true,
-            Place::Inside(id) => self
-                .book
+    /// Every area that the card is in, each once: the inner ones and those that they lie within.
+    fn inside(&mut self, card: &str, book: &Rulebook) -> Vec<Arc<str>> {
+        let mut inside: Vec<Arc<str>> = Vec::new();
+        let known = self.memory.touch(card);
+        for (_, presence) in known.iter().flat_map(|known| known.iter()) {
+            let Some(Presence {
+                place: Place::Inside(id),
+                ..
+            }) = presence
+            else {
+                continue;
+            };
+            let within = book
                 .area(id)
-                .is_some_and(|inner| inner.is_within(&area.id)),
-        };
-        let comes_out = |to: &AreaRules| from.is_some_and(|from| from.is_within(&to.id));
-        let again =
-            to.filter(|to| !comes_out(to) && place(to).is_some_and(|place| is_in(place, to)));
-        let not_there = from.filter(|from| place(from).is_some_and(|place| !is_in(place, from)));
-        let modes = again.into_iter().chain(not_there).map(|area| area.passback);
-        modes.max_by_key(|mode| *mode as u8).unwrap_or_default()
+                .map_or(std::slice::from_ref(id), AreaRules::within);
+            for area in within {
+                if !inside.contains(area) {
+                    inside.push(Arc::clone(area));
+                }
+            }
+        }
+        inside
     }
 }
 

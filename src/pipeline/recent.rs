@@ -28,29 +28,44 @@ type Print = (u64, u64);
 #[derive(Debug, Default)]
 pub struct Recent {
     hasher: RandomState,
-    young: HashMap<Print, Answer, RandomState>,
-    old: HashMap<Print, Answer, RandomState>,
+    young: HashMap<Print, (Answer, Known), RandomState>,
+    old: HashMap<Print, (Answer, Known), RandomState>,
+}
+
+/// Whether a swipe had an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// None: it has one now.
+    New,
+    /// One that was given here.
+    Given,
+    /// One that was given elsewhere and learnt of; told once.
+    Learnt,
 }
 
 impl Recent {
     /// The answer that `swipe` already has; or else the one `decide` gives, from now on remembered.
-    /// Says whether it is a repeat.
-    pub fn answer(&mut self, swipe: &Swipe<'_>, decide: impl FnOnce() -> Answer) -> (Answer, bool) {
+    pub fn answer(
+        &mut self,
+        swipe: &Swipe<'_>,
+        decide: impl FnOnce() -> Answer,
+    ) -> (Answer, Known) {
         let print = self.print(swipe);
-        if let Some(answer) = self.young.get(&print).or_else(|| self.old.get(&print)) {
-            return (*answer, true);
+        let known = self.young.get_mut(&print);
+        if let Some((answer, known)) = known.or_else(|| self.old.get_mut(&print)) {
+            return (*answer, std::mem::replace(known, Known::Given));
         }
         let answer = decide();
-        self.remember_print(print, answer);
-        (answer, false)
+        self.remember_print(print, (answer, Known::Given));
+        (answer, Known::New)
     }
 
-    /// From now on `swipe` has this answer, whatever it had.
-    pub fn remember(&mut self, swipe: &Swipe<'_>, answer: Answer) {
-        self.remember_print(self.print(swipe), answer);
+    /// From now on `swipe` has this answer, which was given elsewhere, whatever it had.
+    pub fn learn(&mut self, swipe: &Swipe<'_>, answer: Answer) {
+        self.remember_print(self.print(swipe), (answer, Known::Learnt));
     }
 
-    fn remember_print(&mut self, print: Print, answer: Answer) {
+    fn remember_print(&mut self, print: Print, answer: (Answer, Known)) {
         if self.young.len() >= GENERATION {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
@@ -100,9 +115,9 @@ mod tests {
             answer(Reason::Granted, 5),
             answer(Reason::CredentialRevoked, 6),
         );
-        assert_eq!(recent.answer(&swipe(1), || first), (first, false));
-        assert_eq!(recent.answer(&swipe(1), || again), (first, true));
-        assert_eq!(recent.answer(&swipe(2), || again), (again, false));
+        assert_eq!(recent.answer(&swipe(1), || first), (first, Known::New));
+        assert_eq!(recent.answer(&swipe(1), || again), (first, Known::Given));
+        assert_eq!(recent.answer(&swipe(2), || again), (again, Known::New));
     }
 
     #[test]
@@ -115,7 +130,7 @@ mod tests {
         recent.answer(&swipe(1), || first);
         let mut forged = swipe(1);
         forged.card_id = "2".into();
-        assert_eq!(recent.answer(&forged, || other), (other, false));
+        assert_eq!(recent.answer(&forged, || other), (other, Known::New));
     }
 
     #[test]
@@ -127,13 +142,20 @@ mod tests {
             assert!(recent.young.len() + recent.old.len() <= 2 * GENERATION);
         }
         let last = 3 * GENERATION as u64 - 1;
-        assert!(
-            recent
-                .answer(&swipe(last - GENERATION as u64 + 1), || unreachable!(
-                    "remembered"
-                ))
-                .1
-        );
-        assert!(!recent.answer(&swipe(0), || given).1);
+        let oldest = swipe(last - GENERATION as u64 + 1);
+        let answered = recent.answer(&oldest, || unreachable!("remembered"));
+        assert_eq!(answered.1, Known::Given);
+        assert_eq!(recent.answer(&swipe(0), || given).1, Known::New);
+    }
+
+    #[test]
+    fn an_answer_that_was_given_elsewhere_is_told_as_that_once() {
+        let mut recent = Recent::default();
+        let given = answer(Reason::Granted, 5);
+        recent.learn(&swipe(1), given);
+        for known in [Known::Learnt, Known::Given] {
+            let answered = recent.answer(&swipe(1), || unreachable!("learnt"));
+            assert_eq!(answered, (given, known));
+        }
     }
 }

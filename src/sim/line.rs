@@ -427,10 +427,10 @@ impl DecisionTable for Line {
         .await
     }
 
-    async fn count_inside(&self, area: &str) -> Result<Option<u64>, Fault> {
-        let area = area.to_owned();
+    async fn count_inside(&self, areas: &[Arc<str>]) -> Result<Option<u64>, Fault> {
+        let areas = areas.to_vec();
         self.call(Call::Look, "Query presence", move |world, _| {
-            Ok(Some(world.count_inside(&area)))
+            Ok(Some(world.count_inside(&areas)))
         })
         .await
     }

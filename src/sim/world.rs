@@ -5,7 +5,10 @@
 
 mod rows;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use fastrand::Rng;
 use serde_json::Value;
@@ -500,10 +503,17 @@ impl World {
         }
     }
 
-    /// How many cards are in the area.
-    pub fn count_inside(&self, area: &str) -> u64 {
-        let inside = |presence: &&Presence| matches!(&presence.place, presence::Place::Inside(id) if **id == *area);
-        self.presences.values().filter(inside).count() as u64
+    /// How many cards are in one of these areas.
+    pub fn count_inside(&self, areas: &[Arc<str>]) -> u64 {
+        let inside = self
+            .presences
+            .iter()
+            .filter(|(_, presence)| match &presence.place {
+                presence::Place::Inside(id) => areas.contains(id),
+                presence::Place::Outside => false,
+            });
+        let cards: BTreeSet<&str> = inside.map(|((card, _), _)| &**card).collect();
+        cards.len() as u64
     }
 
     // === leases ===

@@ -5,9 +5,10 @@ use crate::{
     access::{
         cache::{AccessCache, Snapshot, View},
         fixtures::{item, list, map, n, put, s},
+        rulebook::Point,
     },
     model::{
-        decision::Source,
+        decision::{Reason, Source},
         item::{Item, Value},
     },
     pipeline::decide::{Policy, decide},
@@ -329,7 +330,7 @@ fn nothing_is_remembered_where_nothing_asks_for_it() {
     walk.check(&[("in", 0, Granted), ("lab-in", 1, Granted)]);
     let moves = walk.moves();
     let groups: Vec<_> = moves.iter().map(|(group, _, _)| group).collect();
-    assert_eq!(groups, ["lab"]);
+    assert_eq!(groups, ["campus", "lab"], "they are one family");
 }
 
 #[test]
@@ -346,16 +347,17 @@ fn what_the_table_knows_is_asked_for_once_and_then_counts() {
         let names = missing.into_iter().map(ToString::to_string);
         names.collect::<Vec<_>>()
     };
-    assert_eq!(missing(&mut walk.presences, &door), ["campus"]);
-    assert_eq!(missing(&mut walk.presences, &lab), ["campus", "lab"]);
+    assert_eq!(missing(&mut walk.presences, &door), ["campus", "lab"]);
     let campus: Arc<str> = Arc::from("campus");
     let inside = Presence {
         place: Place::Inside(Arc::from("building")),
         at_ms: START_MS,
     };
     walk.presences.learn("7", &campus, Some(inside));
-    assert_eq!(missing(&mut walk.presences, &door), [""; 0]);
-    assert_eq!(missing(&mut walk.presences, &lab), ["lab"]);
+    assert_eq!(missing(&mut walk.presences, &door), ["lab"]);
+    assert_eq!(missing(&mut walk.presences, &lab), ["lab", "lab"]);
+    walk.presences.learn("7", &Arc::from("lab"), None);
+    assert_eq!(missing(&mut walk.presences, &lab), [""; 0]);
     walk.check(&[("in", 1, Violation)]);
 }
 
@@ -370,4 +372,25 @@ fn the_memory_is_bounded_and_the_youngest_stay() {
     assert!(memory.touch("0").is_none());
     let last = (3 * memory::GENERATION - 1).to_string();
     assert!(memory.touch(&last).is_some());
+}
+
+#[test]
+fn a_card_that_is_in_a_room_of_a_building_counts_once() {
+    let limit = [("OccupancyUpper", n(2))];
+    let mut walk = Walk::new(estate(&limit, &mode("soft"), &[]));
+    for (door, counts) in [
+        ("in", (1, 0)),
+        ("lab-in", (1, 1)),
+        ("lab-in", (1, 1)),
+        ("lab-out", (1, 0)),
+        ("lab-in", (1, 1)),
+        ("out", (1, 1)),
+        ("lab-out", (1, 0)),
+        ("over", (0, 0)),
+    ] {
+        let after_ms = walk.swipes.len() as i64;
+        walk.swipe(door, after_ms);
+        let count = |area| walk.occupancy.count(area);
+        assert_eq!((count("building"), count("lab")), counts, "{door}");
+    }
 }

@@ -1,0 +1,93 @@
+//! Rules 21 and 24, asked of one swipe by what is known of its card.
+
+use super::memory::{Known, presence};
+use crate::{
+    access::rulebook::{AreaRules, Passage, Point, Rulebook},
+    model::{
+        card::Exemptions,
+        decision::{Reason, Verdict},
+        door::{Egress, PassbackMode},
+        presence::Place,
+        swipe::{Direction, Swipe},
+    },
+    pipeline::{
+        decide::{Memory, always_allowed},
+        occupancy::Occupancy,
+    },
+};
+
+/// A swipe, its index in its part of a page, and what the rules go on with.
+pub(super) struct Step<'a> {
+    pub(super) index: usize,
+    pub(super) swipe: &'a Swipe<'a>,
+    pub(super) passage: Passage<'a>,
+    pub(super) book: &'a Rulebook,
+    pub(super) occupancy: &'a Occupancy,
+}
+
+impl Step<'_> {
+    /// What is answered after rules 21 and 24.
+    pub(super) fn verdict(
+        &self,
+        verdict: Verdict,
+        memory: &Memory,
+        point: &Point,
+        known: &Known,
+    ) -> Verdict {
+        let Passage { from, to } = self.passage;
+        let exempt = |what| memory.exemptions.contains(what);
+        let violated = match exempt(Exemptions::PASSBACK) {
+            true => PassbackMode::Off,
+            false => self.violated(memory, known),
+        };
+        let full = to.is_some_and(|to| {
+            let inside = from.is_some_and(|from| from.is_within(&to.id));
+            let limit = i64::from(to.occupancy_upper);
+            let limited = limit > 0 && !inside && !exempt(Exemptions::OCCUPANCY);
+            limited && self.occupancy.count(&to.id) >= limit
+        });
+        let denied = match violated {
+            PassbackMode::Hard => Some(Reason::AntiPassbackViolation),
+            _ if full => Some(Reason::OccupancyLimit),
+            _ => None,
+        };
+        let open = point.direction == Direction::Out && point.egress == Egress::AlwaysAllow;
+        let verdict = match denied {
+            None => verdict,
+            Some(reason) if open => always_allowed(reason),
+            Some(reason) => Verdict::of(reason),
+        };
+        Verdict {
+            soft_apb: violated == PassbackMode::Soft,
+            ..verdict
+        }
+    }
+
+    /// Rule 21: the strictest mode that is violated.
+    fn violated(&self, memory: &Memory, known: &Known) -> PassbackMode {
+        let Passage { from, to } = self.passage;
+        let place = |area: &AreaRules| {
+            let presence = presence(known, &area.group)?;
+            let age_ms = self.swipe.swiped_at_ms.saturating_sub(presence.at_ms);
+            let timeout = area.passback_timeout_ms;
+            let counts = age_ms >= 0
+                && (timeout == 0 || age_ms < timeout)
+                && presence.at_ms >= memory.forgiven_ms;
+            counts.then_some(&presence.place)
+        };
+        let is_in = |place: &Place, area: &AreaRules| match place {
+            Place::Outside => false,
+            Place::Inside(id) if *id == area.id => true,
+            Place::Inside(id) => self
+                .book
+                .area(id)
+                .is_some_and(|inner| inner.is_within(&area.id)),
+        };
+        let comes_out = |to: &AreaRules| from.is_some_and(|from| from.is_within(&to.id));
+        let again =
+            to.filter(|to| !comes_out(to) && place(to).is_some_and(|place| is_in(place, to)));
+        let not_there = from.filter(|from| place(from).is_some_and(|place| !is_in(place, from)));
+        let modes = again.into_iter().chain(not_there).map(|area| area.passback);
+        modes.max_by_key(|mode| *mode as u8).unwrap_or_default()
+    }
+}
