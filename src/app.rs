@@ -7,7 +7,9 @@
 //! If one of the main tasks ends by itself, the process ends: a daemon without its feed or its coordinator looks alive
 //! and is not.
 
+pub mod access;
 mod build;
+pub mod decisions;
 pub mod leases;
 mod publish;
 
