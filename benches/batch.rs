@@ -5,14 +5,15 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use swiped::{
     model::{
-        decision::{Reason, Verdict},
+        decision::{Answer, Decision, Reason, Verdict},
         position::ShardId,
+        swipe::Swipe,
     },
     pipeline::{
         batch::{BatchLimits, Outbox, cut},
         decide::{Policy, Ruling},
         encode,
-        judge::{judge, unpack},
+        judge::{Judged, Rules, judge, unpack},
         recent::Recent,
     },
 };
@@ -27,24 +28,41 @@ const PUT_RECORDS: BatchLimits = BatchLimits {
     bytes: 5 << 20,
 };
 
+/// Whoever comes is let in.
+struct Granted;
+
+impl Rules for Granted {
+    fn rule(&mut self, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool {
+        rulings.extend(decisions.iter().map(|_| Ruling {
+            verdict: Verdict::of(Reason::Granted),
+            direction: None,
+            memory: None,
+        }));
+        true
+    }
+
+    fn settle(&mut self, _: &Swipe<'_>, ruling: &Ruling) -> Verdict {
+        ruling.verdict
+    }
+
+    fn repeated(&mut self, _: &Swipe<'_>, _: &Answer, _: &Ruling) {}
+}
+
 fn bench(criterion: &mut Criterion) {
     let (page, shard) = (
         Page::new(&estate::doors()),
         ShardId::new("shardId-000000000003"),
     );
     let users = unpack(&page.records, None);
-    let judged = judge(
+    let mut judged = Judged::default();
+    judge(
         &users,
         &shard,
         &mut Recent::default(),
         NOW_MS,
         &Policy::default(),
-        |decisions, rulings| {
-            rulings.extend(decisions.iter().map(|_| Ruling {
-                verdict: Verdict::of(Reason::Granted),
-                direction: None,
-            }));
-        },
+        &mut Granted,
+        &mut judged,
     );
     let (mut events, mut letters) = (Outbox::default(), Outbox::default());
     let mut group = criterion.benchmark_group("batch");

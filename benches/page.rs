@@ -14,10 +14,13 @@ use swiped::{
     model::{card::Card, decision::Answer, position::ShardId, swipe::Swipe},
     pipeline::{
         batch::Outbox,
-        decide::{Policy, decide_card, decide_run},
+        decide::{Policy, decide_card},
         decode::decode,
         encode,
+        hearing::Hearing,
         judge::{Judged, judge, unpack},
+        occupancy::Occupancy,
+        presence::Presences,
         recent::Recent,
     },
 };
@@ -35,6 +38,8 @@ struct Desk {
     shard: ShardId,
     cache: AccessCache,
     recent: Recent,
+    presences: Presences,
+    occupancy: Occupancy,
     events: Outbox,
     letters: Outbox,
 }
@@ -43,7 +48,9 @@ impl Desk {
     /// As `pipeline::desk` does it between reading a page and storing what it yields.
     fn page(&mut self, page: &Page) {
         let users = unpack(&page.records, None);
-        let judged = judge_all(&users, &self.shard, &mut self.recent, &self.cache.view());
+        let memory = (&mut self.presences, &self.occupancy);
+        let view = self.cache.view();
+        let judged = judge_all(&users, &self.shard, &mut self.recent, memory, view);
         encode::outboxes(&judged, &mut self.events, &mut self.letters);
     }
 }
@@ -52,17 +59,29 @@ fn judge_all<'a>(
     users: &[swiped::pipeline::judge::UserRecord<'a>],
     shard: &'a ShardId,
     recent: &mut Recent,
-    view: &View,
+    (presences, occupancy): (&mut Presences, &Occupancy),
+    view: View,
 ) -> Judged<'a> {
     let policy = Policy::default();
+    let mut judged = Judged::default();
+    judged.decisions.reserve(users.len());
+    let mut rules = Hearing {
+        view,
+        policy: &policy,
+        now_ms: NOW_MS,
+        presences,
+        occupancy,
+    };
     judge(
         users,
         shard,
         recent,
         NOW_MS,
         &policy,
-        |decisions, rulings| decide_run(decisions, view, &policy, NOW_MS, rulings),
-    )
+        &mut rules,
+        &mut judged,
+    );
+    judged
 }
 
 /// Both loops answer the page, alike, and the mix of answers is an estate's.
@@ -110,6 +129,8 @@ fn bench(criterion: &mut Criterion) {
         shard: ShardId::new(SHARD),
         cache: estate::cache(&doors),
         recent: Recent::default(),
+        presences: Presences::default(),
+        occupancy: Occupancy::default(),
         events: Outbox::default(),
         letters: Outbox::default(),
     };
@@ -151,7 +172,15 @@ fn parts(criterion: &mut Criterion, desk: &mut Desk, page: &RefCell<Page>) {
         });
     });
     let users = unpack(&page.records, None);
-    let judged = judge_all(&users, &desk.shard, &mut Recent::default(), &view);
+    let (mut presences, occupancy) = (Presences::default(), Occupancy::default());
+    let memory = (&mut presences, &occupancy);
+    let judged = judge_all(
+        &users,
+        &desk.shard,
+        &mut Recent::default(),
+        memory,
+        desk.cache.view(),
+    );
     let decisions = judged.decisions.iter();
     let swipes: Vec<Swipe<'_>> = decisions.map(|decision| decision.swipe.clone()).collect();
     let cards_of = |run: &[Swipe<'_>]| view.cards(run.iter().map(|swipe| &*swipe.card_id));

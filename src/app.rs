@@ -9,8 +9,10 @@
 
 pub mod access;
 mod build;
+mod count;
 pub mod decisions;
 pub mod leases;
+mod order;
 mod publish;
 
 use std::{future::Future, path::Path, process::ExitCode, sync::Arc, time::Duration};
@@ -39,6 +41,7 @@ use crate::{
 };
 
 use build::{endpoints, lease_limits, shared, worker_id};
+use count::count;
 use publish::publish;
 
 /// How often the status page is brought up to date, and the watchdog told that all is well.
@@ -158,6 +161,17 @@ async fn run(
     info!(cards = cache.cards(), "access cache loaded");
 
     let shared = Arc::new(shared(config, &clients, cache));
+    let Some(order) = patiently(&drain, || shared.stream.keeps_order())
+        .await
+        .context("swipes.stream")?
+    else {
+        return Ok(());
+    };
+    order::judge(order, &shared)?;
+    if let Some(table) = &shared.sinks.table {
+        let (table, cache) = (Arc::clone(table), Arc::clone(&shared.cache));
+        tokio::spawn(count(table, cache, Arc::clone(&shared.occupancy)));
+    }
     let coordinator = Coordinator::new(
         me,
         fastrand::u64(..),

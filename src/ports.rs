@@ -5,13 +5,14 @@
 
 mod clock;
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use crate::model::{
     decision::{Answer, Decision, Event},
     item::{Change, Item},
     lease::{LeaseRow, LeaseWrite, WorkerRow, Written},
     position::{Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
+    presence::{Move, Presence},
 };
 
 pub use clock::Clock;
@@ -133,6 +134,18 @@ pub trait DecisionTable: Send + Sync + 'static {
         &self,
         decisions: &[Decision<'_>],
     ) -> impl Future<Output = Result<Vec<Option<Answer>>, Fault>> + Send;
+
+    /// Where these cards (at most one batch, no two alike) are in these groups of areas, in their order.
+    fn presences(
+        &self,
+        asked: &[(Box<str>, Arc<str>)],
+    ) -> impl Future<Output = Result<Vec<Option<Presence>>, Fault>> + Send;
+
+    /// Stores where cards are (at most one batch, no card twice in a group), unless something newer is stored.
+    fn put_presences(&self, moves: &[Move]) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// How many cards are in the area; nothing when the table has no index to count by.
+    fn count_inside(&self, area: &str) -> impl Future<Output = Result<Option<u64>, Fault>> + Send;
 }
 
 // === the access table ===

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep_until},
@@ -16,20 +16,16 @@ use crate::{
     clients::Clients,
     clock,
     fleet::{End, Fleet, Hit},
-    local::Endpoints,
     population::Population,
     progress::Progress,
-    report::{Report, SLO_P99_MS, TableCheck},
-    run::{self, Ran, RunArgs},
+    report::{Report, SLO_P99_MS},
+    run::{self, RunArgs},
     seed,
-    standin::{self, Standins},
+    stage::{self, Scratch},
     summary,
     target::Target,
     verify,
 };
-
-/// How long records stay in the stand-in's streams: they are in memory, and nothing is read later than a drain.
-const RETENTION_MS: u64 = 180_000;
 
 /// From sample to sample of the workers' memory and CPU.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -76,7 +72,7 @@ pub struct DemoArgs {
 /// # Errors
 /// When something could not be started or did not get ready; the message names the directory with the logs.
 pub async fn run(args: &DemoArgs, stop: CancellationToken) -> anyhow::Result<u8> {
-    let scratch = Scratch::create()?;
+    let scratch = Scratch::create("demo")?;
     let report = play(args, &scratch.0, stop).await;
     let report = report
         .with_context(|| format!("the demo ended early; logs are in {}", scratch.0.display()))?;
@@ -99,16 +95,7 @@ async fn play(
 ) -> anyhow::Result<Report> {
     let mut progress = Progress::default();
     progress.show("starting stand-ins for Kinesis and DynamoDB");
-    let kinesis = standin::kinesis::Options {
-        retention_ms: Some(RETENTION_MS),
-        ..Default::default()
-    };
-    let standins = Standins::start(&standin::Options {
-        kinesis,
-        ..Default::default()
-    })?;
-    let mut target = Target::at(&standins.kinesis_url, &standins.dynamodb_url);
-    target.region = Endpoints::of(&standins).region;
+    let (_standins, mut target) = stage::standins()?;
     if args.no_table {
         target.decision_table = None;
     }
@@ -140,7 +127,7 @@ async fn play(
     let table = match &target.decision_table {
         Some(table) => {
             progress.show("reading the decision table");
-            Some(check_table(&clients, table, &ran).await?)
+            Some(verify::check_table(&clients, table, &ran).await?)
         }
         None => None,
     };
@@ -216,38 +203,5 @@ async fn keep(
                 }
             }
         }
-    }
-}
-
-async fn check_table(clients: &Clients, table: &str, ran: &Ran) -> anyhow::Result<TableCheck> {
-    let stored = verify::table_ledger(clients, table, ran).await?;
-    let tally = stored.settle(&ran.changes, false);
-    let (_, contradictory) = ran.ledger.disagreements(&stored);
-    Ok(TableCheck {
-        decisions: tally.decided,
-        lost: tally.lost,
-        wrong: tally.wrong + tally.unexpected,
-        contradictory,
-    })
-}
-
-/// A directory of this demo's own.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn create() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("swiped-demo-{}", std::process::id()));
-        ensure!(
-            !path.exists(),
-            "{} is in the way; remove it",
-            path.display()
-        );
-        std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    fn remove(self) -> anyhow::Result<()> {
-        std::fs::remove_dir_all(&self.0)
-            .with_context(|| format!("cannot remove {}", self.0.display()))
     }
 }

@@ -1,6 +1,7 @@
-//! The demo's daemons: started, watched, killed on request, stopped.
+//! Daemons as processes: started, watched, killed or paused on request, stopped.
 
 mod daemon;
+mod holdings;
 
 use std::{
     fs::File,
@@ -112,6 +113,7 @@ impl Fleet {
             child,
             admin,
             asked: None,
+            paused: false,
             status: None,
             cpu_seconds: 0.0,
             rss_kib: None,
@@ -169,6 +171,18 @@ impl Fleet {
         if let Some(daemon) = self.daemons.get_mut(worker - 1) {
             daemon.end(end);
         }
+    }
+
+    /// Stops a worker's execution, or lets it go on, by its number from 1.
+    pub fn pause(&mut self, worker: usize, paused: bool) {
+        if let Some(daemon) = self.daemons.get_mut(worker - 1) {
+            daemon.pause(paused);
+        }
+    }
+
+    /// How many were started so far: the number of the youngest.
+    pub fn started(&self) -> usize {
+        self.started
     }
 
     /// What the workers that still run have measured of themselves.

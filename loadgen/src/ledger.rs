@@ -42,6 +42,8 @@ pub struct Seen {
     pub reason: Option<Reason>,
     /// When it was decided: Unix epoch ms.
     pub decided_at_ms: i64,
+    /// The shard that its swipe was read from, by its number, when the event says so.
+    pub shard: Option<u32>,
 }
 
 /// Where a record stands: shard, sequence number, place inside an aggregate.
@@ -268,6 +270,7 @@ mod tests {
             fingerprint: k as u32,
             reason: Some(reason),
             decided_at_ms: 50_000,
+            shard: None,
         }
     }
 

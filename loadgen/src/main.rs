@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use loadgen::{
     clients::Clients,
-    clock, demo,
+    clock, demo, drill,
     local::{self, LocalArgs},
     population::{self, Population},
     progress::Progress,
@@ -44,6 +44,8 @@ struct Cli {
 enum Command {
     /// All of it on one machine: stand-ins, daemons, traffic, verification, summary
     Demo(Box<demo::DemoArgs>),
+    /// Failover drills: workers killed, drained, replaced, paused and joined under traffic; a table of what it cost
+    Fleet(drill::DrillArgs),
     /// The embedded stand-ins as servers, until a signal
     Local(LocalArgs),
     /// Write cards, doors and rules; create streams and tables where they are missing
@@ -140,6 +142,7 @@ async fn execute(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Local(args) => local::run(&args).await.map(|()| 0),
         Command::Demo(args) => demo::run(&args, stop_on_signal()?).await,
+        Command::Fleet(args) => drill::run(&args, stop_on_signal()?).await,
         Command::Seed(args) => seed(&args).await,
         Command::Run(args) => run(&args, stop_on_signal()?).await,
         Command::Verify(args) => verify(&args).await,

@@ -32,6 +32,22 @@ pub struct Event<'a> {
     pub card_id: Cow<'a, str>,
     pub swiped_at_ms: i64,
     pub decided_at_ms: i64,
+    #[serde(borrow, default)]
+    pub source: Option<Origin<'a>>,
+}
+
+/// Where the swipe of a decision was read.
+#[derive(Deserialize)]
+pub struct Origin<'a> {
+    #[serde(borrow)]
+    shard: Cow<'a, str>,
+}
+
+impl Origin<'_> {
+    /// The number of the shard: 3 of `shardId-000000000003`.
+    fn number(&self) -> Option<u32> {
+        self.shard.rsplit_once('-')?.1.parse().ok()
+    }
 }
 
 #[derive(Deserialize)]
@@ -95,6 +111,7 @@ pub fn look(event: &Event<'_>) -> Seen {
         ),
         reason,
         decided_at_ms: event.decided_at_ms,
+        shard: event.source.as_ref().and_then(Origin::number),
     }
 }
 
@@ -126,6 +143,7 @@ mod tests {
             (seen[0].seq, seen[0].decided_at_ms),
             (918_273, 1_772_438_321_160)
         );
+        assert_eq!(seen[0].shard, Some(3));
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct Producer {
     pub pace: Pace,
     /// Plain or aggregated.
     pub packing: Packing,
+    /// Whether some swipes are sent twice, as producers do whose reply was lost.
+    pub repeats: bool,
     /// How often requests are made.
     pub linger: Duration,
     /// Who is told what was sent.
@@ -138,7 +140,7 @@ impl Producer {
             .collect();
         let again: Vec<Numbered> = fresh
             .iter()
-            .filter(|(_, planned)| planned.repeat)
+            .filter(|(_, planned)| planned.repeat && self.repeats)
             .cloned()
             .collect();
         self.counters.repeats.fetch_add(again.len() as u64, Relaxed);
@@ -288,8 +290,8 @@ fn micros_since(now: Duration, due_s: f64) -> u64 {
 }
 
 /// The ledger. A panic elsewhere does not make what it holds wrong: each method leaves it whole.
-pub fn lock(ledger: &Mutex<Ledger>) -> std::sync::MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -338,6 +340,7 @@ mod tests {
             }),
             pace: Pace::new("2000".parse().expect("a rate"), 0.3),
             packing: packing.parse().expect("a packing"),
+            repeats: true,
             linger: Duration::from_millis(10),
             ledger: Arc::new(Mutex::new(Ledger::new(0, SWIPES))),
             counters: counters.clone(),

@@ -15,6 +15,7 @@ use crate::{
     churner,
     clients::Clients,
     clock,
+    gaps::Gaps,
     ledger::Ledger,
     pace::{Pace, Rate},
     pack::Packing,
@@ -55,6 +56,9 @@ pub struct RunArgs {
     /// How long to wait for answers after the last swipe, in seconds
     #[arg(long, default_value_t = 30.0, value_parser = seconds, value_name = "SECONDS")]
     pub drain: f64,
+    /// Send no swipe twice; otherwise one in 200 is, as by producers whose reply was lost
+    #[arg(long)]
+    pub no_repeats: bool,
     /// How often each shard of the decisions is read, in milliseconds [default: 20 at an emulator, 250 at the service]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub observe_every: Option<u64>,
@@ -82,6 +86,8 @@ pub struct Ran {
     pub pace: Pace,
     /// What churn cards became.
     pub changes: Vec<Change>,
+    /// How long shards got no decision.
+    pub gaps: Gaps,
 }
 
 /// Sends the traffic and waits for its answers. `started` is called with the instant at which the schedule starts.
@@ -137,6 +143,7 @@ pub async fn run(
         traffic: Arc::new(traffic.clone()),
         pace,
         packing: args.aggregate,
+        repeats: !args.no_repeats,
         linger: if args.aggregate == Packing::Plain {
             TICK[0]
         } else {
@@ -162,6 +169,7 @@ pub async fn run(
     report.slo_p99_ms = args.slo_p99_ms;
     report.interrupted = stop.is_cancelled();
     report.environment = environment(&world, args);
+    let gaps = watch.gaps();
     let Some(ledger) = Arc::into_inner(watch.ledger) else {
         bail!("the ledger is still in use")
     };
@@ -172,6 +180,7 @@ pub async fn run(
         traffic,
         pace,
         changes,
+        gaps,
     })
 }
 

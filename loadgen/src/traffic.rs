@@ -24,7 +24,7 @@ const HOUR_MS: i64 = 3_600_000;
 pub const REPEAT_SHARE: u32 = 50;
 
 /// The swipe that is nearly 1 MiB, of runs that are long enough to have it.
-const HUGE_SWIPE: u64 = 2_000;
+pub const HUGE_SWIPE: u64 = 2_000;
 
 /// One record, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

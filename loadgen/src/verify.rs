@@ -21,6 +21,7 @@ use crate::{
     observer::{self, Event},
     producer::lock,
     record::{self, RunRecord},
+    report::TableCheck,
     run::Ran,
     tail::Tail,
     target::Target,
@@ -44,6 +45,22 @@ pub async fn table_ledger(clients: &Clients, table: &str, ran: &Ran) -> anyhow::
     let mut ledger = record::planned(&ran.traffic, &ran.pace, &unsent);
     read_table(clients, table, |seen| _ = ledger.decided(seen)).await?;
     Ok(ledger)
+}
+
+/// What the decision table says about a run that is just over, beside what its stream said.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn check_table(clients: &Clients, table: &str, ran: &Ran) -> anyhow::Result<TableCheck> {
+    let stored = table_ledger(clients, table, ran).await?;
+    let tally = stored.settle(&ran.changes, false);
+    let (_, contradictory) = ran.ledger.disagreements(&stored);
+    Ok(TableCheck {
+        decisions: tally.decided,
+        lost: tally.lost,
+        wrong: tally.wrong + tally.unexpected,
+        contradictory,
+    })
 }
 
 /// What the stores say about a run: one tally each, by name.
@@ -185,5 +202,6 @@ fn event(item: &HashMap<String, AttributeValue>) -> Option<Event<'_>> {
         card_id: text("card_id")?,
         swiped_at_ms: number("swiped_at_ms")?,
         decided_at_ms: number("decided_at_ms")?,
+        source: None,
     })
 }

@@ -14,6 +14,7 @@ use hdrhistogram::Histogram;
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
+    gaps::Gaps,
     ledger::Ledger,
     observer,
     pace::Pace,
@@ -30,6 +31,7 @@ pub struct Watch {
     /// What was asked and answered.
     pub ledger: Arc<Mutex<Ledger>>,
     latency_us: Mutex<Histogram<u64>>,
+    gaps: Mutex<Gaps>,
     /// Records of the streams of answers that are none.
     pub unreadable: AtomicU64,
     pace: Pace,
@@ -43,6 +45,7 @@ impl Watch {
         Self {
             ledger: Arc::new(Mutex::new(Ledger::new(base_seq, pace.total()))),
             latency_us: Mutex::new(producer::slip_histogram()),
+            gaps: Mutex::default(),
             unreadable: AtomicU64::new(0),
             pace,
             start,
@@ -64,6 +67,11 @@ impl Watch {
         )
     }
 
+    /// The stretches without a decision so far.
+    pub fn gaps(&self) -> Gaps {
+        lock(&self.gaps).clone()
+    }
+
     /// Takes a page of decisions.
     pub fn decisions(&self, records: &[Record], at: Instant) {
         if records.is_empty() {
@@ -71,14 +79,23 @@ impl Watch {
         }
         let (seen, unreadable) = observer::decisions(records);
         self.unreadable.fetch_add(unreadable, Relaxed);
-        let elapsed_s = at.saturating_duration_since(self.start).as_secs_f64();
+        let elapsed = at.saturating_duration_since(self.start);
+        let elapsed_s = elapsed.as_secs_f64();
         let mut latency_us = self
             .latency_us
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let mut gaps = lock(&self.gaps);
         let mut ledger = lock(&self.ledger);
-        for k in seen.into_iter().filter_map(|seen| ledger.decided(seen)) {
+        for seen in seen {
+            // A repeat is no answer to a swipe that waits.
+            let Some(k) = ledger.decided(seen) else {
+                continue;
+            };
             latency_us.saturating_record(((elapsed_s - self.pace.at_s(k)) * 1e6).max(0.0) as u64);
+            if let Some(shard) = seen.shard {
+                gaps.decided(shard, elapsed);
+            }
         }
     }
 

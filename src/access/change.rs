@@ -62,6 +62,8 @@ pub struct CardItem {
     pub exemptions: Exemptions,
     /// `ThreatAuthority`
     pub threat_authority: u8,
+    /// `ForgivenAt`, Unix epoch seconds; 0 when absent.
+    pub forgiven_s: u32,
     /// `ValidFrom` to `ValidTo`
     pub valid: Validity,
     /// `AccessProfiles`: the profile's id, and when the link is valid.

@@ -42,6 +42,7 @@ pub fn card(id: &str, item: &Item) -> Result<CardItem, ItemError> {
             .unwrap_or(HolderStatus::Inactive),
         exemptions: exemptions(item)?,
         threat_authority: fields::integer(item, "ThreatAuthority")?.unwrap_or(0),
+        forgiven_s: fields::integer(item, "ForgivenAt")?.unwrap_or(0),
         valid: validity(item)?,
         profiles: profile_links(item)?,
     })
@@ -130,11 +131,13 @@ fn access_point(item: &Item) -> Result<AccessPoint, ItemError> {
 
 fn area(item: &Item) -> Result<Area, ItemError> {
     Ok(Area {
+        parent: fields::id(item, "Parent")?,
         site: fields::id(item, "SiteId")?,
         group: fields::id(item, "AreaGroup")?,
         passback: fields::word(item, "PassbackMode", PassbackMode::parse)?.unwrap_or_default(),
         passback_timeout_min: fields::integer(item, "PassbackTimeoutMin")?.unwrap_or(0),
         occupancy_upper: fields::integer(item, "OccupancyUpper")?.unwrap_or(0),
+        muster: fields::flag(item, "Muster")?,
     })
 }
 
@@ -303,6 +306,7 @@ mod tests {
             holder: HolderStatus::Inactive,
             exemptions: Exemptions::default(),
             threat_authority: 0,
+            forgiven_s: 0,
             valid: Validity::ALWAYS,
             profiles: Vec::new(),
         };
@@ -323,12 +327,14 @@ mod tests {
             ("AccessProfiles", list([s("staff"), link])),
             ("Exemptions", Value::TextSet(words)),
             ("ThreatAuthority", n(40)),
+            ("ForgivenAt", n(1_772_438_321)),
         ]);
         let expected = CardItem {
             status: CardStatus::Suspended,
             holder: HolderStatus::Active,
             exemptions: Exemptions::LOCKDOWN.with(Exemptions::PASSBACK),
             threat_authority: 40,
+            forgiven_s: 1_772_438_321,
             valid: Validity::new(Some(1), Some(2)),
             profiles: vec![
                 ("staff".into(), Validity::ALWAYS),

@@ -49,7 +49,13 @@ pub fn of_rule(item: &RuleItem) -> Vec<Reference> {
         .into_iter()
         .flatten()
         .collect(),
-        RuleItem::Area(area) => one("SiteId", Kind::Sites, &area.site).into_iter().collect(),
+        RuleItem::Area(area) => [
+            one("SiteId", Kind::Sites, &area.site),
+            one("Parent", Kind::Areas, &area.parent),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         RuleItem::Site(site) => many("HolidayCalendars", Kind::Calendars, &site.calendars),
         RuleItem::Profile(policies) => {
             let mut named = Vec::new();

@@ -8,7 +8,7 @@
 //! schedule is never open for what allows and always in force for what denies, and the same holds where the
 //! access point's site is not known, since its local time is not.
 
-use std::{cell::OnceCell, collections::HashMap};
+use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 use jiff::tz::TimeZone;
@@ -20,7 +20,7 @@ use super::{
     write,
 };
 use crate::model::{
-    door::{Area, Degraded, Egress, Posture},
+    door::{Degraded, Egress, PassbackMode, Posture},
     swipe::Direction,
 };
 
@@ -45,6 +45,9 @@ pub struct Point {
     pub threat_level: u8,
     /// Whether its site is locked down.
     pub site_lockdown: bool,
+    /// Whether it leads from or to an area of which it is remembered who is inside.
+    pub remembers: bool,
+    pub(super) area_from: Option<u32>,
     pub(super) area_to: Option<u32>,
     pub(super) site: Option<u32>,
 }
@@ -60,6 +63,36 @@ pub(super) struct DeviceRules {
 pub(super) struct SiteRules {
     pub(super) zone: TimeZone,
     pub(super) calendars: Box<[u32]>,
+}
+
+/// An area as the rules read it: one in whose group it is remembered where cards are, because an area of it has anti-passback,
+/// a limit, or a list of who is inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AreaRules {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Its `AreaGroup`: a card is in one area of a group at a time. Without one, the area is a group of its own.
+    pub group: Arc<str>,
+    /// It, and every area that it lies within.
+    pub(super) within: Box<[Arc<str>]>,
+    /// What entering twice costs.
+    pub passback: PassbackMode,
+    /// After so long without a passage what was remembered counts no more, in milliseconds; 0: it always counts.
+    pub passback_timeout_ms: i64,
+    /// How many cards it holds; 0: any number.
+    pub occupancy_upper: u32,
+}
+
+impl AreaRules {
+    /// Whether who is in this area is in `other`, too.
+    pub fn is_within(&self, other: &str) -> bool {
+        self.within.iter().any(|area| **area == *other)
+    }
+
+    /// It, and every area that it lies within.
+    pub fn within(&self) -> &[Arc<str>] {
+        &self.within
+    }
 }
 
 #[derive(Debug)]
@@ -82,6 +115,22 @@ impl Policy {
             Covered::Points(points) => points.binary_search(&point.id).is_ok(),
             Covered::AreaTo(area) => point.area_to == Some(*area),
         }
+    }
+}
+
+/// Where an access point leads.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'a> {
+    /// The area that is left.
+    pub from: Option<&'a AreaRules>,
+    /// The area that is entered.
+    pub to: Option<&'a AreaRules>,
+}
+
+impl<'a> Passage<'a> {
+    /// Both areas.
+    pub fn areas(&self) -> impl Iterator<Item = &'a AreaRules> {
+        self.from.into_iter().chain(self.to)
     }
 }
 
@@ -120,7 +169,8 @@ pub struct Rulebook {
     pub(super) sites: Vec<Option<SiteRules>>,
     pub(super) schedules: Vec<Option<Schedule<u32>>>,
     pub(super) calendars: Vec<Calendar>,
-    pub(super) areas: HashMap<Box<str>, Area, RandomState>,
+    pub(super) area_ids: HashMap<Box<str>, u32, RandomState>,
+    pub(super) areas: Vec<Option<AreaRules>>,
 }
 
 impl Rulebook {
@@ -142,9 +192,26 @@ impl Rulebook {
         self.points.get(id.0 as usize)?.as_ref()
     }
 
-    /// The area of that id.
-    pub fn area(&self, id: &str) -> Option<&Area> {
-        self.areas.get(id)
+    /// The area of that id, when it is remembered who is inside.
+    pub fn area(&self, id: &str) -> Option<&AreaRules> {
+        self.area_of(self.area_ids.get(id).copied())
+    }
+
+    /// Every area of which that is remembered.
+    pub fn areas(&self) -> impl Iterator<Item = &AreaRules> {
+        self.areas.iter().flatten()
+    }
+
+    /// The areas that the access point leads from and to, as far as it is remembered who is inside.
+    pub fn passage(&self, point: &Point) -> Passage<'_> {
+        Passage {
+            from: self.area_of(point.area_from),
+            to: self.area_of(point.area_to),
+        }
+    }
+
+    fn area_of(&self, number: Option<u32>) -> Option<&AreaRules> {
+        self.areas.get(number? as usize)?.as_ref()
     }
 
     /// Whether the device may report the access point.

@@ -141,6 +141,7 @@ pub(super) fn put_card(
                 holder: said.holder,
                 exemptions: said.exemptions,
                 threat_authority: said.threat_authority,
+                forgiven_s: said.forgiven_s,
                 valid: said.valid,
                 profiles: cards.profiles.list(&said.profiles),
             };

@@ -1,7 +1,10 @@
 //! Writing a rulebook from items: ids get their numbers in the order they are met, whether an item describes
 //! them or only mentions them.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use foldhash::fast::RandomState;
 use jiff::civil::Date;
@@ -9,10 +12,10 @@ use jiff::civil::Date;
 use super::{
     change::{Cover, Entity, PolicyItem, RuleItem, Site},
     profiles::Profiles,
-    rulebook::{Covered, DeviceRules, Point, PointId, Policy, Rulebook, SiteRules},
+    rulebook::{AreaRules, Covered, DeviceRules, Point, PointId, Policy, Rulebook, SiteRules},
     schedule::{Calendar, Schedule},
 };
-use crate::model::door::AccessPoint;
+use crate::model::door::{AccessPoint, Area, PassbackMode};
 
 /// The book of these items.
 pub(super) fn rulebook<'a>(
@@ -51,6 +54,7 @@ struct Writer {
     calendars: Ids,
     locked_sites: Vec<u32>,
     calendar_days: Vec<(u32, Date, bool)>,
+    areas_said: Vec<Option<(Arc<str>, Area)>>,
 }
 
 impl Writer {
@@ -58,7 +62,8 @@ impl Writer {
         match (entity, item) {
             (Entity::AccessPoint(id), RuleItem::AccessPoint(item)) => self.access_point(id, item),
             (Entity::Area(id), RuleItem::Area(item)) => {
-                drop(self.book.areas.insert(Box::from(id), item.clone()))
+                let number = self.areas.number(id);
+                place(&mut self.areas_said, number, (Arc::from(id), item.clone()));
             }
             (Entity::Site(id), RuleItem::Site(item)) => self.site(id, item),
             (Entity::Profile(id), RuleItem::Profile(policies)) => {
@@ -92,6 +97,11 @@ impl Writer {
             degraded: item.degraded,
             threat_level: item.threat_level,
             site_lockdown: false,
+            remembers: false,
+            area_from: item
+                .area_from
+                .as_deref()
+                .map(|area| self.areas.number(area)),
             area_to: item.area_to.as_deref().map(|area| self.areas.number(area)),
             site: item.site.as_deref().map(|site| self.sites.number(site)),
         };
@@ -166,11 +176,58 @@ impl Writer {
         number
     }
 
+    /// The areas of which it is remembered who is inside: all of a group in which one has anti-passback, a limit, or a list.
+    fn areas(&self) -> Vec<Option<AreaRules>> {
+        let asks = |item: &Area| {
+            item.passback != PassbackMode::Off || item.occupancy_upper > 0 || item.muster
+        };
+        let group = |id: &Arc<str>, item: &Area| {
+            let group = item.group.as_deref();
+            group.map_or_else(|| Arc::clone(id), Arc::from)
+        };
+        let known = self.areas_said.iter().flatten();
+        let kept: HashSet<Arc<str>> = known
+            .filter(|(_, item)| asks(item))
+            .map(|(id, item)| group(id, item))
+            .collect();
+        let number = |id: &str| self.areas.0.get(id).copied();
+        let said = |id: &str| self.areas_said.get(number(id)? as usize)?.as_ref();
+        let rules = |(id, item): &(Arc<str>, Area)| {
+            let mut within = vec![Arc::clone(id)];
+            // A chain of parents that bites its own tail ends there.
+            let mut parent = item.parent.as_deref();
+            while let Some((id, item)) = parent.and_then(said)
+                && !within.contains(id)
+            {
+                within.push(Arc::clone(id));
+                parent = item.parent.as_deref();
+            }
+            AreaRules {
+                id: Arc::clone(id),
+                group: group(id, item),
+                within: within.into(),
+                passback: item.passback,
+                passback_timeout_ms: i64::from(item.passback_timeout_min) * 60_000,
+                occupancy_upper: item.occupancy_upper,
+            }
+        };
+        let said = self.areas_said.iter();
+        let keeps = |area: &AreaRules| kept.contains(&area.group);
+        said.map(|said| said.as_ref().map(rules).filter(keeps))
+            .collect()
+    }
+
     fn finish(mut self) -> Rulebook {
+        self.book.areas = self.areas();
         for point in self.book.points.iter_mut().flatten() {
             point.site_lockdown = point
                 .site
                 .is_some_and(|site| self.locked_sites.contains(&site));
+            let has_item = |area: u32| matches!(self.book.areas.get(area as usize), Some(Some(_)));
+            point.remembers = [point.area_from, point.area_to]
+                .into_iter()
+                .flatten()
+                .any(has_item);
         }
         let mut days: Vec<Vec<(Date, bool)>> = vec![Vec::new(); self.calendars.0.len()];
         for (calendar, date, recurring) in self.calendar_days {
@@ -179,6 +236,7 @@ impl Writer {
             }
         }
         self.book.calendars = days.into_iter().map(Calendar::new).collect();
+        self.book.area_ids = self.areas.0;
         self.book
     }
 }

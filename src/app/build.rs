@@ -96,6 +96,7 @@ pub(super) fn shared(
                 },
                 table_puts: limits::BATCH_WRITE_ITEMS_MAX,
                 table_gets: limits::BATCH_GET_ITEMS_MAX,
+                table_moves: limits::TRANSACT_WRITE_ITEMS_MAX,
                 in_flight: WRITES_IN_FLIGHT,
             },
             policy: Policy {
@@ -106,6 +107,7 @@ pub(super) fn shared(
                 require_known_devices: policy.require_known_devices,
             },
         },
+        occupancy: Arc::default(),
         clock: Clock::System,
     }
 }

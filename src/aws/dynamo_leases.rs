@@ -285,8 +285,5 @@ fn refused(operation: &'static str, message: String) -> Fault {
 
 /// A row that cannot be read must not look like a missing one: it would be made anew.
 fn unreadable(why: String) -> Fault {
-    refused(
-        "Scan",
-        format!("unreadable lease row: {why}; repair or delete it"),
-    )
+    refused("Scan", format!("unreadable lease row: {why}"))
 }

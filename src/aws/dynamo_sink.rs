@@ -4,7 +4,9 @@
 //! and "who passed this door" are one Query each. A batch put overwrites; that nothing stored is ever rewritten is
 //! the caller's care (it looks before it writes where a swipe may be stored already).
 
-use std::collections::HashMap;
+mod presence;
+
+use std::{collections::HashMap, sync::Arc};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -13,7 +15,10 @@ use aws_sdk_dynamodb::{
 
 use crate::{
     aws::fault,
-    model::decision::{Answer, Decision, Reason, Verdict},
+    model::{
+        decision::{Answer, Decision, Reason, Verdict},
+        presence::{Move, Presence},
+    },
     ports::{DecisionTable, Failed, Fault, FaultKind},
 };
 
@@ -142,6 +147,21 @@ impl DecisionTable for TableSink {
             }
         }
         Ok(answers)
+    }
+
+    async fn presences(
+        &self,
+        asked: &[(Box<str>, Arc<str>)],
+    ) -> Result<Vec<Option<Presence>>, Fault> {
+        presence::look(&self.client, &self.table, asked).await
+    }
+
+    async fn put_presences(&self, moves: &[Move]) -> Result<(), Fault> {
+        presence::store(&self.client, &self.table, moves).await
+    }
+
+    async fn count_inside(&self, area: &str) -> Result<Option<u64>, Fault> {
+        presence::count(&self.client, &self.table, area).await
     }
 }
 

@@ -3,7 +3,7 @@
 use aws_sdk_kinesis::{
     Client,
     primitives::DateTime,
-    types::{ChildShard as SdkChild, Shard, ShardIteratorType},
+    types::{ChildShard as SdkChild, RecordDistributionStrategy, Shard, ShardIteratorType},
 };
 
 use crate::{
@@ -38,6 +38,20 @@ impl PolledStream {
     /// As [`SwipeStream::read`].
     pub async fn peek(&self, iterator: ShardIterator) -> Result<Page, Fault> {
         self.page(iterator, 1).await
+    }
+
+    /// Whether the partition key decides the shard, so that the swipes of one card stay in order. A stream whose distribution
+    /// strategy is `AUTO` (on-demand streams) ignores it (Kinesis API, `RecordDistributionStrategy`).
+    ///
+    /// # Errors
+    /// The stream cannot be described.
+    pub async fn keeps_order(&self) -> Result<bool, Fault> {
+        let call = self.client.describe_stream_summary();
+        let reply = call.stream_name(&self.stream).send().await;
+        let reply = reply.map_err(|error| fault("DescribeStreamSummary", &error))?;
+        let summary = reply.stream_description_summary;
+        let strategy = summary.and_then(|summary| summary.record_distribution_strategy);
+        Ok(strategy != Some(RecordDistributionStrategy::Auto))
     }
 
     async fn page(&self, iterator: ShardIterator, limit: i32) -> Result<Page, Fault> {

@@ -1,5 +1,8 @@
 //! The services' limits, each with where it is documented (API references of November 2026).
 
+/// Actions of one TransactWriteItems call (DynamoDB API, TransactWriteItems).
+pub const TRANSACT_WRITE_ITEMS_MAX: usize = 100;
+
 /// Records of one GetRecords reply (Kinesis API, GetRecords).
 pub const GET_RECORDS_MAX: i32 = 10_000;
 

@@ -1,6 +1,6 @@
 //! A card: the credential a person carries, and what it may open.
 //!
-//! Cards are many (millions), so a [`Card`] is sixteen bytes without a pointer: words are bytes, validity is whole
+//! Cards are many (millions), so a [`Card`] is twenty bytes without a pointer: words are bytes, validity is whole
 //! seconds in 32 bits, and its list of access profiles is the number of a list that many cards share.
 
 /// Where a card is in its life.
@@ -177,6 +177,9 @@ pub struct Card {
     pub threat_authority: u8,
     /// When it is valid.
     pub valid: Validity,
+    /// Where the card was before this instant counts no more (Unix epoch seconds, 0: it always counts): anti-passback is
+    /// forgiven.
+    pub forgiven_s: u32,
     /// The access profiles assigned to it.
     pub profiles: ProfileList,
 }
@@ -225,6 +228,6 @@ mod tests {
 
     #[test]
     fn a_card_is_sixteen_bytes_also_when_it_may_be_missing() {
-        assert_eq!(size_of::<Option<Card>>(), 16);
+        assert_eq!(size_of::<Option<Card>>(), 20);
     }
 }

@@ -126,6 +126,8 @@ impl PassbackMode {
 /// A space that access points lead from and to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Area {
+    /// The area that it lies within, so that whoever is here is there too.
+    pub parent: Option<Box<str>>,
     /// The site it belongs to.
     pub site: Option<Box<str>>,
     /// Areas whose presence and occupancy are judged together.
@@ -136,6 +138,8 @@ pub struct Area {
     pub passback_timeout_min: u32,
     /// How many may be inside; 0 is any number.
     pub occupancy_upper: u32,
+    /// Whether to keep a list of who is inside although no rule asks for it.
+    pub muster: bool,
 }
 
 /// A reader or gate controller.

@@ -9,5 +9,6 @@ pub mod door;
 pub mod item;
 pub mod lease;
 pub mod position;
+pub mod presence;
 pub mod reject;
 pub mod swipe;

@@ -20,6 +20,7 @@ use crate::{
         decide::Policy,
         desk::Desk,
         fence::Fence,
+        occupancy::Occupancy,
         reader::{Pace, PageReader, Read},
         writer::{Sinks, WriteLimits},
     },
@@ -48,6 +49,8 @@ pub struct Shared<S, E, T> {
     pub cache: Arc<AccessCache>,
     /// How fast, how much, by which policy.
     pub limits: ConsumerLimits,
+    /// How many cards are where.
+    pub occupancy: Arc<Occupancy>,
     /// The wall clock.
     pub clock: Clock,
 }

@@ -7,6 +7,9 @@
 //!
 //! Pure: reads no clock, allocates nothing, hashes at most three strings (access point, device, card).
 
+mod policy;
+mod ruling;
+
 use crate::{
     access::{
         cache::{RUN_MAX, View},
@@ -20,49 +23,8 @@ use crate::{
     },
 };
 
-/// What the operator sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// How old what is known about cards may be before rule 8 speaks, in milliseconds.
-    pub max_card_staleness_ms: i64,
-    /// How far a device's clock may be ahead, in milliseconds.
-    pub max_clock_skew_ms: i64,
-    /// How old a swipe may be unless it is marked `offline`, in milliseconds. Long, so that a backlog is decided
-    /// and not refused.
-    pub max_swipe_age_ms: i64,
-    /// How old a swipe may be for the gate to act on its decision, in milliseconds.
-    pub actuate_within_ms: i64,
-    /// Whether a device without an item is refused.
-    pub require_known_devices: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            max_card_staleness_ms: 60_000,
-            max_clock_skew_ms: 30_000,
-            max_swipe_age_ms: 86_400_000,
-            actuate_within_ms: 2_000,
-            require_known_devices: false,
-        }
-    }
-}
-
-impl Policy {
-    /// Whether a gate should still act on a decision made at `now_ms`.
-    pub const fn actuates(&self, swiped_at_ms: i64, now_ms: i64) -> bool {
-        now_ms.saturating_sub(swiped_at_ms) <= self.actuate_within_ms
-    }
-}
-
-/// The answer to a swipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ruling {
-    /// Grant or deny, and why.
-    pub verdict: Verdict,
-    /// The access point's direction, when it is known.
-    pub direction: Option<Direction>,
-}
+pub use policy::Policy;
+pub use ruling::{Memory, Ruling};
 
 /// Decides one swipe by what `view` knows. `now_ms` is the decision's time, Unix epoch milliseconds.
 pub fn decide(swipe: &Swipe<'_>, view: &View, policy: &Policy, now_ms: i64) -> Ruling {
@@ -96,6 +58,7 @@ pub fn decide_card(
 ) -> Ruling {
     let id = view.rulebook().point_id(&swipe.access_point);
     let point = id.and_then(|id| view.rulebook().point(id));
+    let mut memory = None;
     let verdict = match before_the_door(swipe, view, id, policy, now_ms) {
         Err(reason) => Verdict::of(reason),
         Ok(point) => {
@@ -107,12 +70,15 @@ pub fn decide_card(
                 degraded,
                 card,
             };
-            case.egress(case.at_the_door().err().unwrap_or(case.granted()))
+            let settled = case.at_the_door().err();
+            memory = case.memory(settled.is_none());
+            case.egress(settled.unwrap_or(case.granted()))
         }
     };
     Ruling {
         verdict,
         direction: point.map(|point| point.direction),
+        memory,
     }
 }
 
@@ -170,23 +136,31 @@ impl Case<'_> {
         // 16 is kept for the lockout after failed attempts.
         // 17 and 18
         self.rights(card)?;
-        // 19 comes here: the threat level, `point.threat_level` against `card.threat_authority`.
+        // 19
+        deny_unless(
+            card.threat_authority >= self.point.threat_level,
+            Reason::ThreatLevel,
+        )
         // 20 is kept for PIN and duress.
-        // 21 comes here: anti-passback, which may also set the verdict's `soft_apb`.
+        // 21, anti-passback, and 24, occupancy, need to know where the card is: `presence` asks them, after this.
         // 22 and 23 are kept for timed re-entry and implausible travel.
-        // 24 comes here: occupancy.
         // 25 to 28 are kept for first card, interlock, second card and escort, and counted uses.
-        Ok(())
+    }
+
+    fn memory(&self, reached: bool) -> Option<Memory> {
+        let card = self.card.as_ref().filter(|_| self.point.remembers)?;
+        Some(Memory {
+            point: self.point.id,
+            reached,
+            exemptions: card.exemptions,
+            forgiven_ms: i64::from(card.forgiven_s) * 1000,
+        })
     }
 
     /// Rule 6: the way out that is always open. What the later rules would have denied is a flag only.
     fn egress(&self, reason: Reason) -> Verdict {
         if self.point.direction == Direction::Out && self.point.egress == Egress::AlwaysAllow {
-            let would_deny = (reason.outcome() == Outcome::Deny).then_some(reason);
-            return Verdict {
-                would_deny,
-                ..Verdict::of(Reason::GrantedEgress)
-            };
+            return always_allowed(reason);
         }
         Verdict::of(reason)
     }
@@ -232,6 +206,15 @@ impl Case<'_> {
         } else {
             Reason::Granted
         }
+    }
+}
+
+/// Rule 6: granted, whatever a later rule says.
+pub fn always_allowed(reason: Reason) -> Verdict {
+    let would_deny = (reason.outcome() == Outcome::Deny).then_some(reason);
+    Verdict {
+        would_deny,
+        ..Verdict::of(Reason::GrantedEgress)
     }
 }
 

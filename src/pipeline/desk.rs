@@ -6,26 +6,32 @@
 //! After a take-over records come again that were decided before: while the replay window is open ([`Replay`]), every
 //! part is looked up in the decision table first, and what is found there stands.
 
+mod halt;
+
 use std::sync::Arc;
 
 use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info};
 
+use halt::{Halt, halt};
+
 use crate::{
     access::cache::AccessCache,
     metrics::{DecisionMetrics, DecisionTally, PageMetrics, PageTally, RejectTally, ShardMetrics},
     model::{
-        decision::Source,
         lease::Finish,
         position::{Page, Position, ShardId},
     },
     pipeline::{
         batch::Outbox,
         consumer::{Progress, Shared},
-        decide::{Policy, decide_run},
+        decide::Policy,
         encode,
         fence::Fence,
-        judge::{Judged, UserRecord, judge, unpack},
+        hearing::Hearing,
+        judge::{Judged, UserRecord, judge, undecided, unpack},
+        occupancy::Occupancy,
+        presence::Presences,
         recent::Recent,
         replay::{Replay, UNKNOWN_RUN},
         writer::{Fenced, Writer},
@@ -51,6 +57,8 @@ pub struct Desk<E, T> {
     clock: Clock,
     progress: watch::Sender<Progress>,
     recent: Recent,
+    presences: Presences,
+    occupancy: Arc<Occupancy>,
     replay: Replay,
     /// Where the replay window's time begins.
     began: Instant,
@@ -61,32 +69,6 @@ pub struct Desk<E, T> {
     shard_metrics: ShardMetrics,
     page_metrics: PageMetrics,
     decision_metrics: DecisionMetrics,
-}
-
-/// Where a shard stops rather than lose a record.
-#[derive(Debug)]
-struct Halt {
-    /// The index of that record in its part.
-    at: usize,
-    why: String,
-}
-
-/// Cuts `judged` off before the first reject of `part`, if there is one.
-fn halt(part: &[UserRecord<'_>], judged: &mut Judged<'_>) -> Option<Halt> {
-    let first = judged.rejects.first()?;
-    let Source { sequence, sub, .. } = first.source;
-    let why = format!(
-        "a record is no swipe ({}: {}) at {sequence}, and there is no rejects.stream to keep it; \
-         configure one, or set rejects.on_reject = \"skip\" to lose such records",
-        first.reject.kind.as_str(),
-        first.reject.detail
-    );
-    let mut users = part.iter();
-    let at = users.position(|user| user.record.sequence.as_str() == sequence && user.sub == sub)?;
-    // Every user record before the first reject is a decision.
-    judged.decisions.truncate(at);
-    judged.rejects.clear();
-    Some(Halt { at, why })
 }
 
 impl<E: EventStream, T: DecisionTable> Desk<E, T> {
@@ -113,6 +95,8 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
             clock: shared.clock,
             progress,
             recent: Recent::default(),
+            presences: Presences::default(),
+            occupancy: Arc::clone(&shared.occupancy),
             done,
             events: Outbox::default(),
             letters: Outbox::default(),
@@ -171,18 +155,21 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         arrived: Instant,
     ) -> Result<Option<Halt>, Finish> {
         let shard = self.shard.clone();
-        let mut judged = self.judge(part, &shard);
+        let replayed = match self.replay.is_open() {
+            true => self.remember_stored(part, &shard).await?,
+            false => 0,
+        };
+        let mut judged = self.judge(part, &shard).await?;
         let halt = match self.skip_rejects {
             Some(false) => halt(part, &mut judged),
             _ => None,
         };
-        if self.replay.is_open() {
-            self.keep_stored(&mut judged).await?;
-        }
+        self.page_metrics.recovered(replayed);
         self.encode(&judged);
+        let moves = self.presences.take_moves();
         let sent = Instant::now();
         self.writer
-            .store(&judged.decisions, &self.events, &self.letters)
+            .store(&judged.decisions, &moves, &self.events, &self.letters)
             .await
             .map_err(|Fenced| Finish::Fenced)?;
         let stored = Instant::now();
@@ -193,34 +180,76 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         Ok(halt)
     }
 
-    fn judge<'a>(&mut self, part: &[UserRecord<'a>], shard: &'a ShardId) -> Judged<'a> {
-        let (view, policy) = (self.cache.view(), self.policy);
+    /// Judges all of `part`, and looks up on the way where cards are that were not seen here yet.
+    async fn judge<'a>(
+        &mut self,
+        part: &[UserRecord<'a>],
+        shard: &'a ShardId,
+    ) -> Result<Judged<'a>, Finish> {
         let now_ms = self.clock.now_ms();
-        judge(
-            part,
-            shard,
-            &mut self.recent,
-            now_ms,
-            &policy,
-            |decisions, rulings| decide_run(decisions, &view, &policy, now_ms, rulings),
-        )
+        let mut judged = Judged::default();
+        judged.decisions.reserve(part.len());
+        let mut from = 0;
+        loop {
+            let mut rules = Hearing {
+                view: self.cache.view(),
+                policy: &self.policy,
+                now_ms,
+                presences: &mut self.presences,
+                occupancy: &self.occupancy,
+            };
+            let (rest, recent) = (&part[from..], &mut self.recent);
+            from += judge(
+                rest,
+                shard,
+                recent,
+                now_ms,
+                &self.policy,
+                &mut rules,
+                &mut judged,
+            );
+            if from == part.len() {
+                return Ok(judged);
+            }
+            self.look_for(&part[from..], shard, now_ms).await?;
+        }
     }
 
-    /// Within the replay window: what the table already says stands, and is not actuated again.
-    async fn keep_stored(&mut self, judged: &mut Judged<'_>) -> Result<(), Finish> {
-        let stored = self.writer.stored(&judged.decisions).await;
+    /// Asks the table where the cards of `part` are, as far as that is not known here.
+    async fn look_for(
+        &mut self,
+        part: &[UserRecord<'_>],
+        shard: &ShardId,
+        now_ms: i64,
+    ) -> Result<(), Finish> {
+        let asked = {
+            let view = self.cache.view();
+            let decisions = undecided(part, shard, now_ms);
+            self.presences.unknown(&decisions, view.rulebook())
+        };
+        let found = self.writer.presences(&asked).await;
+        let found = found.map_err(|Fenced| Finish::Fenced)?;
+        for ((card, group), presence) in asked.into_iter().zip(found) {
+            self.presences.learn(&card, &group, presence);
+        }
+        Ok(())
+    }
+
+    /// Within the replay window: what the table already says stands, and is not actuated again. How many that are.
+    async fn remember_stored(
+        &mut self,
+        part: &[UserRecord<'_>],
+        shard: &ShardId,
+    ) -> Result<u64, Finish> {
+        let decisions = undecided(part, shard, self.clock.now_ms());
+        let stored = self.writer.stored(&decisions).await;
         let stored = stored.map_err(|Fenced| Finish::Fenced)?;
         for (index, answer) in &stored {
-            let decision = &mut judged.decisions[*index];
-            decision.answer = *answer;
-            decision.actuate = false;
-            decision.repeat = true;
-            self.recent.remember(&decision.swipe, *answer);
+            self.recent.remember(&decisions[*index].swipe, *answer);
         }
-        self.page_metrics.recovered(stored.len() as u64);
         let last = stored.last().map(|(last, _)| *last);
-        self.replay.looked_up(judged.decisions.len(), last);
-        Ok(())
+        self.replay.looked_up(decisions.len(), last);
+        Ok(stored.len() as u64)
     }
 
     fn encode(&mut self, judged: &Judged<'_>) {

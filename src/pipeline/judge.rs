@@ -37,6 +37,14 @@ impl<'a> UserRecord<'a> {
         }
     }
 
+    fn source(&self, shard: &'a ShardId) -> Source<'a> {
+        Source {
+            shard: shard.as_str(),
+            sequence: self.record.sequence.as_str(),
+            sub: self.sub,
+        }
+    }
+
     fn swipe(&self) -> Result<Swipe<'a>, Reject> {
         match &self.data {
             Ok(data) => decode(data),
@@ -113,50 +121,75 @@ pub fn unpack<'a>(records: &'a [Record], after: Option<&Position>) -> Vec<UserRe
 /// the look-ups of one run to wait for memory together.
 const RUN: usize = 64;
 
-/// Judges `users`, which are of `shard`, at `now_ms`. `rule` is asked about runs of decisions that are still to be settled,
-/// in order, and appends one ruling on the swipe of each; of a swipe that has an answer already the ruling is not used.
+/// Who answers.
+pub trait Rules {
+    /// Appends one ruling on the swipe of each of `decisions`, in order, and says whether all of them can be settled: not
+    /// while where one of the cards is has to be looked up first.
+    fn rule(&mut self, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool;
+
+    /// The verdict on a swipe that has no answer yet.
+    fn settle(&mut self, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict;
+
+    /// A swipe has this answer already.
+    fn repeated(&mut self, swipe: &Swipe<'_>, answer: &Answer, ruling: &Ruling);
+}
+
+/// Judges `users`, which are of `shard`, at `now_ms`, and appends to `judged`. Returns how many were judged: fewer than all
+/// when `rules` cannot settle the next run yet.
 pub fn judge<'a>(
     users: &[UserRecord<'a>],
     shard: &'a ShardId,
     recent: &mut Recent,
     now_ms: i64,
     policy: &Policy,
-    mut rule: impl FnMut(&[Decision<'a>], &mut Vec<Ruling>),
-) -> Judged<'a> {
-    let mut judged = Judged {
-        decisions: Vec::with_capacity(users.len()),
-        rejects: Vec::new(),
-    };
+    rules: &mut impl Rules,
+    judged: &mut Judged<'a>,
+) -> usize {
     let mut rulings = Vec::with_capacity(RUN);
-    for run in users.chunks(RUN) {
-        let first = judged.decisions.len();
+    for (index, run) in users.chunks(RUN).enumerate() {
+        let (first, rejected) = (judged.decisions.len(), judged.rejects.len());
         for user in run {
-            let source = Source {
-                shard: shard.as_str(),
-                sequence: user.record.sequence.as_str(),
-                sub: user.sub,
-            };
+            let source = user.source(shard);
             match user.swipe() {
                 Ok(swipe) => judged.decisions.push(unsettled(swipe, source, now_ms)),
                 Err(reject) => judged.rejects.push(user.rejected(reject, source)),
             }
         }
         let decisions = &mut judged.decisions[first..];
-        rule(decisions, &mut rulings);
-        for (decision, Ruling { verdict, direction }) in decisions.iter_mut().zip(rulings.drain(..))
-        {
+        if !rules.rule(decisions, &mut rulings) {
+            judged.decisions.truncate(first);
+            judged.rejects.truncate(rejected);
+            return index * RUN;
+        }
+        for (decision, ruling) in decisions.iter_mut().zip(rulings.drain(..)) {
             let (answer, repeat) = recent.answer(&decision.swipe, || Answer {
-                verdict,
+                verdict: rules.settle(&decision.swipe, &ruling),
                 decided_at_ms: now_ms,
             });
+            if repeat {
+                rules.repeated(&decision.swipe, &answer, &ruling);
+            }
             let late = !policy.actuates(decision.swipe.swiped_at_ms, now_ms);
             decision.answer = answer;
             decision.repeat = repeat;
             decision.actuate = !repeat && !late;
-            decision.direction = decision.swipe.direction.or(direction);
+            decision.direction = decision.swipe.direction.or(ruling.direction);
         }
     }
-    judged
+    users.len()
+}
+
+/// The swipes of `users`, none of them decided: to ask what is stored of them.
+pub fn undecided<'a>(
+    users: &[UserRecord<'a>],
+    shard: &'a ShardId,
+    now_ms: i64,
+) -> Vec<Decision<'a>> {
+    let swipes = users.iter().filter_map(|user| {
+        let swipe = user.swipe().ok()?;
+        Some(unsettled(swipe, user.source(shard), now_ms))
+    });
+    swipes.collect()
 }
 
 /// A decision in its place, where its ruling will find it: a denial until then. Swipes are large, and this way one is
@@ -230,16 +263,35 @@ mod tests {
         ]
     }
 
-    fn one_by_one(
-        mut reason: impl FnMut() -> Reason,
-        direction: Option<Direction>,
-    ) -> impl FnMut(&[Decision<'_>], &mut Vec<Ruling>) {
-        move |decisions, rulings| {
+    /// Answers with one reason after another.
+    struct OneByOne<R>(R, Option<Direction>);
+
+    impl<R: FnMut() -> Reason> Rules for OneByOne<R> {
+        fn rule(&mut self, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool {
             rulings.extend(decisions.iter().map(|_| Ruling {
-                verdict: Verdict::of(reason()),
-                direction,
+                verdict: Verdict::of((self.0)()),
+                direction: self.1,
+                memory: None,
             }));
+            true
         }
+
+        fn settle(&mut self, _: &Swipe<'_>, ruling: &Ruling) -> Verdict {
+            ruling.verdict
+        }
+
+        fn repeated(&mut self, _: &Swipe<'_>, _: &Answer, _: &Ruling) {}
+    }
+
+    fn judge_all<'a>(
+        users: &[UserRecord<'a>],
+        shard: &'a ShardId,
+        rules: &mut impl Rules,
+    ) -> Judged<'a> {
+        let (mut judged, mut recent) = (Judged::default(), Recent::default());
+        let all = judge(users, shard, &mut recent, NOW, &BRIEF, rules, &mut judged);
+        assert_eq!(all, users.len());
+        judged
     }
 
     #[expect(clippy::type_complexity, reason = "rows of two small tables")]
@@ -250,8 +302,7 @@ mod tests {
             sub,
         });
         let users = unpack(&records, after.as_ref());
-        let rule = one_by_one(|| Reason::Granted, None);
-        let judged = judge(&users, &shard, &mut Recent::default(), NOW, &BRIEF, rule);
+        let judged = judge_all(&users, &shard, &mut OneByOne(|| Reason::Granted, None));
         (
             judged
                 .decisions
@@ -313,11 +364,8 @@ mod tests {
         ];
         let (users, shard) = (unpack(&records, None), ShardId::new("shard"));
         let mut reasons = [Reason::Granted, Reason::Granted, Reason::CredentialRevoked].into_iter();
-        let rule = one_by_one(
-            || reasons.next().expect("three swipes"),
-            Some(Direction::In),
-        );
-        let judged = judge(&users, &shard, &mut Recent::default(), NOW, &BRIEF, rule);
+        let next = || reasons.next().expect("three swipes");
+        let judged = judge_all(&users, &shard, &mut OneByOne(next, Some(Direction::In)));
         let seen: Vec<_> = judged
             .decisions
             .iter()

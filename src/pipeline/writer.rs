@@ -9,6 +9,7 @@
 //! which a record would be given up. A write that is under way when the fence closes is abandoned.
 
 mod attempt;
+mod moves;
 
 use std::{future::Future, ops::Range, pin::pin, sync::Arc};
 
@@ -17,7 +18,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     metrics::{Sink, SinkMetrics},
-    model::decision::{Answer, Decision, Event},
+    model::{
+        decision::{Answer, Decision, Event},
+        presence::Move,
+    },
     pipeline::{
         batch::{BatchLimits, Outbox, cut},
         fence::Fence,
@@ -36,6 +40,8 @@ pub struct WriteLimits {
     pub table_puts: usize,
     /// Decisions of one look into the table.
     pub table_gets: usize,
+    /// Moves of cards of one write.
+    pub table_moves: usize,
     /// Writes under way at once.
     pub in_flight: usize,
 }
@@ -96,12 +102,17 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
     pub async fn store(
         &self,
         decisions: &[Decision<'_>],
+        moves: &[Move],
         events: &Outbox,
         letters: &Outbox,
     ) -> Result<(), Fenced> {
         let table = async {
             match &self.sinks.table {
-                Some(table) => self.put_decisions(table, decisions).await,
+                // Where cards are comes after why: a crash in between finds the decisions, and moves the cards by them.
+                Some(table) => {
+                    self.put_decisions(table, decisions).await?;
+                    self.put_presences(table, moves).await
+                }
                 None => Ok(()),
             }
         };

@@ -424,6 +424,7 @@ fn shared(
                 },
                 table_puts: 4,
                 table_gets: 6,
+                table_moves: 5,
                 in_flight: 2,
             },
             policy: Policy {
@@ -431,6 +432,7 @@ fn shared(
                 ..Policy::default()
             },
         },
+        occupancy: Arc::default(),
         clock: Clock::Simulated {
             epoch_ms,
             start: network.instant(0),

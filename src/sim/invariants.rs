@@ -218,7 +218,7 @@ impl Checker {
                 Fate::Paused(_) | Fate::CutOff(_) => self.disturbed = true,
             },
             Event::Fault { .. } => self.disturbed = true,
-            Event::CardChanged { .. } | Event::Quiet => {}
+            Event::Moved { .. } | Event::CardChanged { .. } | Event::Quiet => {}
         }
     }
 

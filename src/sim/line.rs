@@ -20,6 +20,7 @@ use crate::{
         decision::{Answer, Decision, Event as StreamEvent},
         lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
         position::{Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
+        presence::{Move, Presence},
     },
     ports::{DecisionTable, EventStream, Failed, Fault, FaultKind, LeaseTable, SwipeStream},
     sim::{
@@ -293,6 +294,38 @@ impl DecisionTable for Line {
         let keys: Vec<String> = decisions.iter().map(key).collect();
         self.call(Call::Look, "BatchGetItem", move |world, _| {
             Ok(world.look(&keys))
+        })
+        .await
+    }
+
+    async fn presences(
+        &self,
+        asked: &[(Box<str>, Arc<str>)],
+    ) -> Result<Vec<Option<Presence>>, Fault> {
+        let asked = asked.to_vec();
+        self.call(Call::Look, "BatchGetItem presence", move |world, _| {
+            Ok(world.presences(&asked))
+        })
+        .await
+    }
+
+    async fn put_presences(&self, moves: &[Move]) -> Result<(), Fault> {
+        let moves = moves.to_vec();
+        self.call(
+            Call::Put,
+            "TransactWriteItems presence",
+            move |world, from| {
+                world.put_presences(from, &moves);
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    async fn count_inside(&self, area: &str) -> Result<Option<u64>, Fault> {
+        let area = area.to_owned();
+        self.call(Call::Look, "Query presence", move |world, _| {
+            Ok(Some(world.count_inside(&area)))
         })
         .await
     }

@@ -61,6 +61,12 @@ pub enum Event {
         id: String,
         answer: String,
     },
+    /// Where a card is, is in the table.
+    Moved {
+        worker: WorkerId,
+        card: String,
+        id: String,
+    },
     /// A dead letter is on the stream of rejects.
     RejectPut {
         worker: WorkerId,

@@ -3,7 +3,7 @@
 //! Nothing here waits or fails by itself: calls come in when `line` delivers them, one at a time. What is written by
 //! whom, and whether it should have been, is not judged here.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use fastrand::Rng;
 use serde_json::Value;
@@ -16,6 +16,7 @@ use crate::{
             Checkpoint, ChildShard, Next, Page, Record, SequenceNumber, ShardId, ShardInfo,
             ShardIterator,
         },
+        presence::{self, Move, Presence},
     },
     ports::{Failed, Fault, FaultKind},
     sim::{
@@ -100,6 +101,8 @@ pub struct World {
     started_at: Option<Checkpoint>,
     workers: BTreeMap<WorkerId, WorkerRow>,
     decisions: BTreeMap<String, Answer>,
+    /// Where cards are, by card and group of areas.
+    presences: BTreeMap<(Box<str>, Arc<str>), Presence>,
 }
 
 impl World {
@@ -119,6 +122,7 @@ impl World {
             started_at: None,
             workers: BTreeMap::new(),
             decisions: BTreeMap::new(),
+            presences: BTreeMap::new(),
         };
         let width = HASH_KEYS / shards;
         for index in 0..shards {
@@ -422,6 +426,34 @@ impl World {
         keys.iter()
             .map(|key| self.decisions.get(key).copied())
             .collect()
+    }
+
+    /// Where these cards are.
+    pub fn presences(&self, asked: &[(Box<str>, Arc<str>)]) -> Vec<Option<Presence>> {
+        let found = asked.iter().map(|key| self.presences.get(key).cloned());
+        found.collect()
+    }
+
+    /// Cards moved; never back in time.
+    pub fn put_presences(&mut self, from: &Caller, moves: &[Move]) {
+        for moved in moves {
+            let key = (moved.card.clone(), Arc::clone(&moved.group));
+            let known = self.presences.get(&key);
+            if known.is_none_or(|known| known.at_ms <= moved.presence.at_ms) {
+                self.presences.insert(key, moved.presence.clone());
+                self.tell(Event::Moved {
+                    worker: from.worker.clone(),
+                    card: moved.card.to_string(),
+                    id: moved.decision_id.clone(),
+                });
+            }
+        }
+    }
+
+    /// How many cards are in the area.
+    pub fn count_inside(&self, area: &str) -> u64 {
+        let inside = |presence: &&Presence| matches!(&presence.place, presence::Place::Inside(id) if **id == *area);
+        self.presences.values().filter(inside).count() as u64
     }
 
     // === leases ===

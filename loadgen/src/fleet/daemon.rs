@@ -32,6 +32,8 @@ pub struct Daemon {
     pub admin: SocketAddr,
     /// How and when it was made to end.
     pub asked: Option<(End, Instant)>,
+    /// It is stopped by SIGSTOP.
+    pub paused: bool,
     /// How it ended.
     pub status: Option<ExitStatus>,
     /// User and system time.
@@ -72,15 +74,29 @@ impl Daemon {
         self.asked = Some((end, Instant::now()));
         match end {
             End::Kill => _ = self.child.kill(),
-            // The standard library sends no other signal; every system that runs this has a shell.
-            End::Term => {
-                let kill = Command::new("sh")
-                    .args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()])
-                    .status();
-                if let Err(error) = kill {
-                    tracing::warn!(%error, "cannot send SIGTERM");
-                }
-            }
+            End::Term => self.signal("TERM"),
+        }
+    }
+
+    /// Stops its execution as a suspended machine would, or lets it go on.
+    pub fn pause(&mut self, paused: bool) {
+        self.sample();
+        if self.status.is_none() {
+            self.paused = paused;
+            self.signal(if paused { "STOP" } else { "CONT" });
+        }
+    }
+
+    /// The standard library sends SIGKILL alone; every system that runs this has a shell.
+    fn signal(&self, name: &str) {
+        let script = format!("kill -{name} \"$0\"");
+        let kill = Command::new("sh")
+            .args(["-c", &script, &self.child.id().to_string()])
+            .status();
+        match kill {
+            Ok(status) if status.success() => {}
+            Ok(status) => tracing::warn!(%status, "cannot send SIG{name}"),
+            Err(error) => tracing::warn!(%error, "cannot send SIG{name}"),
         }
     }
 

@@ -1,4 +1,5 @@
-//! The Kinesis stand-in's HTTP: AWS JSON 1.1 over HTTP/1.1, one task a connection. No TLS, no authentication.
+//! The Kinesis stand-in's HTTP: AWS JSON 1.1 over HTTP/1.1, or over HTTP/2 where the client begins with it (the KCL's
+//! does), one task a connection. No TLS, no authentication, no CBOR.
 
 use std::{
     collections::VecDeque,
@@ -15,10 +16,12 @@ use hyper::{
     Request, Response, StatusCode,
     body::{Body, Frame, Incoming, SizeHint},
     header::{CONTENT_TYPE, HeaderValue},
-    server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::kinesis::{
@@ -58,7 +61,7 @@ async fn serve_connection(socket: TcpStream, store: Arc<Store>, faults: Arc<Faul
         let (store, faults) = (store.clone(), faults.clone());
         async move { respond(request, &store, &faults).await }
     });
-    if let Err(error) = http1::Builder::new()
+    if let Err(error) = auto::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(socket), service)
         .await
     {

@@ -129,6 +129,7 @@ impl Kind {
                 ("PassbackMode", Text),
                 ("PassbackTimeoutMin", Number),
                 ("OccupancyUpper", Number),
+                ("Muster", Flag),
             ],
             Self::Sites => &[
                 ("TimeZone", Text),

@@ -38,10 +38,15 @@ pub fn is_lease(item: &Item) -> bool {
     get_text(item, "entityType").is_none_or(|kind| kind == "LEASE")
 }
 
-/// The lease in an item.
+/// The lease in an item; else why not, and what to do.
 pub fn row(item: &Item) -> Result<LeaseRow, String> {
     let key = get_text(item, "leaseKey").ok_or("no leaseKey")?;
-    let missing = |name: &str| format!("{key} has no valid {name}");
+    if item.contains_key("streamName") {
+        return Err(format!(
+            "{key} is of an application that reads several streams, and this is one stream's; name another lease table"
+        ));
+    }
+    let missing = |name: &str| format!("{key} has no valid {name}; repair or delete it");
     let checkpoint = checkpoint(item).ok_or_else(|| missing("checkpoint"))?;
     // During a hand-over of KCL's, leaseOwner is the next owner and checkpointOwner the one who still holds it.
     let owner = get_text(item, "checkpointOwner").or_else(|| get_text(item, "leaseOwner"));
@@ -201,6 +206,9 @@ impl Change {
 }
 
 #[cfg(test)]
+mod kcl;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -273,7 +281,8 @@ mod tests {
             ("checkpoint", text("soon")),
             ("leaseCounter", n("1")),
         ]);
-        assert_eq!(row(&broken), Err("s has no valid checkpoint".to_owned()));
+        let why = "s has no valid checkpoint; repair or delete it";
+        assert_eq!(row(&broken), Err(why.to_owned()));
     }
 
     #[test]

@@ -12,6 +12,10 @@ use aws_sdk_kinesis::{
     types::{PutRecordsRequestEntry, Shard, ShardIteratorType},
 };
 
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Version, body::Bytes};
+use hyper_util::{client::legacy, rt::TokioExecutor};
+
 use super::started;
 use crate::standin::kinesis::Fault;
 
@@ -277,4 +281,35 @@ async fn the_sdk_knows_refusals_scripted_faults_and_large_requests() {
             .as_service_error()
             .is_some_and(|error| error.is_invalid_argument_exception())
     );
+}
+
+/// KCL's client for Kinesis begins so, without TLS and without asking first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_begins_with_http_2_is_answered_in_it_call_beside_call() {
+    let (standins, _) = started(2).await;
+    let client = legacy::Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Full<Bytes>>();
+    let calls = (0..20).map(|_| {
+        let request = Request::post(&standins.kinesis_url)
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", "Kinesis_20131202.ListShards")
+            .body(Full::from(r#"{"StreamName":"swipes"}"#));
+        client.request(request.expect("a request"))
+    });
+    for reply in futures::future::join_all(calls).await {
+        let reply = reply.expect("a reply");
+        assert_eq!(
+            (reply.version(), reply.status().as_u16()),
+            (Version::HTTP_2, 200)
+        );
+        let body = reply
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
+        let shards: serde_json::Value = serde_json::from_slice(&body).expect("json");
+        assert_eq!(shards["Shards"].as_array().map(Vec::len), Some(2));
+    }
 }

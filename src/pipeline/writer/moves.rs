@@ -1,0 +1,55 @@
+//! Where cards are: looked up, and stored when they moved.
+
+use std::sync::Arc;
+
+use tokio::time::sleep;
+
+use super::{Attempt, Fenced, Writer, side_by_side};
+use crate::{
+    model::presence::{Move, Presence},
+    ports::{DecisionTable, EventStream},
+};
+
+impl<E: EventStream, T: DecisionTable> Writer<E, T> {
+    /// Where these cards are in these groups of areas, in their order. Without a table nothing is known.
+    pub async fn presences(
+        &self,
+        asked: &[(Box<str>, Arc<str>)],
+    ) -> Result<Vec<Option<Presence>>, Fenced> {
+        let Some(table) = &self.sinks.table else {
+            return Ok(vec![None; asked.len()]);
+        };
+        let mut looks = Vec::new();
+        for part in asked.chunks(self.limits.table_gets) {
+            looks.push(async {
+                let mut attempt = Attempt::new();
+                loop {
+                    match self.guarded(table.presences(part)).await? {
+                        Ok(found) => return Ok(found),
+                        Err(fault) => sleep(attempt.fault(&fault)).await,
+                    }
+                }
+            });
+        }
+        let found = side_by_side(self.limits.in_flight, looks).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    pub(super) async fn put_presences(&self, sink: &Arc<T>, moves: &[Move]) -> Result<(), Fenced> {
+        let mut writes = Vec::new();
+        for part in moves.chunks(self.limits.table_moves) {
+            writes.push(async {
+                let mut attempt = Attempt::new();
+                loop {
+                    self.table.write();
+                    match self.guarded(sink.put_presences(part)).await? {
+                        Ok(()) => return Ok(()),
+                        Err(fault) => sleep(attempt.fault(&fault)).await,
+                    }
+                }
+            });
+        }
+        side_by_side(self.limits.in_flight, writes).await?;
+        Ok(())
+    }
+}
