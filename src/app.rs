@@ -11,6 +11,7 @@ pub mod access;
 mod build;
 mod count;
 pub mod decisions;
+pub mod explain;
 pub mod leases;
 mod order;
 mod publish;

@@ -4,6 +4,7 @@
 
 mod access;
 mod decisions;
+mod explain;
 
 use std::{
     ffi::OsString,
@@ -43,6 +44,8 @@ enum Command {
     Access(access::Access),
     /// What was decided, the newest first: of a card, at a door, of a reason; and who is inside an area
     Decisions(decisions::Decisions),
+    /// Why a card gets the answer it gets at a door: every rule in order, what it saw, and which one settled it
+    Explain(explain::Explain),
 }
 
 #[derive(Debug, Subcommand)]
@@ -145,6 +148,10 @@ pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Leases(order) => {
             let (file, order) = order.order();
             with_config(&file, |config| app::leases::leases(config, &order))
+        }
+        Command::Explain(order) => {
+            let (file, order) = order.order();
+            with_config(&file, |config| app::explain::explained(config, &order))
         }
         Command::Decisions(order) => {
             let (file, order) = order.order();
@@ -265,6 +272,8 @@ mod tests {
             "swiped access reissue --config F 42 --to jo --valid-to 2027-01-01",
             "swiped access forgive --config F 42",
             "swiped access validate --config F",
+            "swiped explain --config F --card 42 --at lobby",
+            "swiped explain --config F --card 42 --at lobby --when 2026-03-02T07:58:41.123Z --device gate --json --items F",
             "swiped decisions --config F --card 42",
             "swiped decisions --config F --card 42 --at lobby --last 3 --json",
             "swiped decisions --config F --at lobby --since 2026-03-01T06:00:00Z --csv",
@@ -286,6 +295,8 @@ mod tests {
             "swiped leases rewind --config F --to latest",
             "swiped leases rewind --config F shardId-1",
             "swiped leases rewind --config F shardId-1 --to yesterday",
+            "swiped explain --config F --card 42",
+            "swiped explain --config F --card 42 --at lobby --when soon",
             "swiped decisions --config F",
             "swiped decisions --card 42",
             "swiped decisions --config F --card 42 --last 0",
