@@ -68,7 +68,7 @@ fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("batch");
     group.throughput(Throughput::Elements(SWIPES as u64));
     group.bench_function("fill", |bencher| {
-        bencher.iter(|| encode::outboxes(black_box(&judged), &mut events, &mut letters));
+        bencher.iter(|| encode::outboxes(black_box(&judged), false, &mut events, &mut letters));
     });
     assert_eq!(
         cut(events.sizes(), PUT_RECORDS).count(),

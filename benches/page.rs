@@ -51,7 +51,7 @@ impl Desk {
         let memory = (&mut self.presences, &self.occupancy);
         let view = self.cache.view();
         let judged = judge_all(&users, &self.shard, &mut self.recent, memory, view);
-        encode::outboxes(&judged, &mut self.events, &mut self.letters);
+        encode::outboxes(&judged, false, &mut self.events, &mut self.letters);
     }
 }
 
@@ -213,7 +213,14 @@ fn parts(criterion: &mut Criterion, desk: &mut Desk, page: &RefCell<Page>) {
         bencher.iter_batched(next, &mut decide_all, BatchSize::PerIteration);
     });
     group.bench_function("encode", |bencher| {
-        bencher.iter(|| encode::outboxes(black_box(&judged), &mut desk.events, &mut desk.letters));
+        bencher.iter(|| {
+            encode::outboxes(
+                black_box(&judged),
+                false,
+                &mut desk.events,
+                &mut desk.letters,
+            )
+        });
     });
     group.finish();
 }

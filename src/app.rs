@@ -168,7 +168,8 @@ async fn run(
     else {
         return Ok(());
     };
-    order::judge(order, &shared)?;
+    let has_table = shared.sinks.table.is_some();
+    order::judge(order, has_table, shared.cache.view().rulebook())?;
     if let Some(table) = &shared.sinks.table {
         let (table, cache) = (Arc::clone(table), Arc::clone(&shared.cache));
         tokio::spawn(count(table, cache, Arc::clone(&shared.occupancy)));

@@ -84,6 +84,7 @@ pub(super) fn shared(
             clients.dynamodb.clone(),
             name,
             decisions.ttl_days,
+            decisions.standards,
         ))
     };
     Shared {
@@ -93,6 +94,7 @@ pub(super) fn shared(
             table: decisions.table.as_ref().map(table),
             rejects: config.rejects.stream.as_ref().map(sink),
             skip_rejects: config.rejects.on_reject == OnReject::Skip,
+            standards: decisions.standards,
         },
         cache,
         limits: ConsumerLimits {

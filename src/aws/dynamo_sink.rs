@@ -18,6 +18,7 @@ use crate::{
     model::{
         decision::{Answer, Decision, Reason, Verdict},
         presence::{Move, Presence},
+        standards::standards,
     },
     ports::{DecisionTable, Failed, Fault, FaultKind},
 };
@@ -34,16 +35,38 @@ pub struct TableSink {
     table: String,
     /// How long a decision is kept, in milliseconds.
     keep_ms: i64,
+    /// Whether items also say what ONVIF and BACnet call the reason.
+    standards: bool,
 }
 
 impl TableSink {
     /// The table `name`, through `client`; decisions expire `keep_days` days after they were made.
-    pub fn new(client: Client, name: &str, keep_days: u32) -> Self {
+    pub fn new(client: Client, name: &str, keep_days: u32, standards: bool) -> Self {
         Self {
             client,
             table: name.to_owned(),
             keep_ms: i64::from(keep_days) * 86_400_000,
+            standards,
         }
+    }
+}
+
+impl TableSink {
+    fn item(&self, decision: &Decision<'_>) -> Item {
+        let mut item = item(decision, self.keep_ms);
+        if self.standards {
+            let words = standards(decision.answer.verdict.reason);
+            let text = |text: &str| AttributeValue::S(text.to_owned());
+            let mut set = |name: &str, value| item.insert(name.to_owned(), value);
+            set("onvif_topic", text(words.onvif_topic));
+            if let Some(reason) = words.onvif_reason {
+                set("onvif_reason", text(reason));
+            }
+            set("bacnet_event", text(words.bacnet_event));
+            let number = AttributeValue::N(words.bacnet_number.to_string());
+            set("bacnet_number", number);
+        }
+        item
     }
 }
 
@@ -52,7 +75,7 @@ impl DecisionTable for TableSink {
         const OPERATION: &str = "BatchWriteItem";
         let mut writes = Vec::with_capacity(decisions.len());
         for decision in decisions {
-            let put = PutRequest::builder().set_item(Some(item(decision, self.keep_ms)));
+            let put = PutRequest::builder().set_item(Some(self.item(decision)));
             let put = put
                 .build()
                 .map_err(|error| refused(OPERATION, error.to_string()))?;

@@ -124,13 +124,8 @@ impl Decisions {
             standards: decisions.flag("standards", false),
             ttl_days: count(&mut decisions, "ttl_days", 90, 1, 36_500),
         };
-        for (key, set) in [
-            ("decisions.aggregate", read.aggregate),
-            ("decisions.standards", read.standards),
-        ] {
-            if set {
-                document.blame(key, "is not built yet, use false");
-            }
+        if read.aggregate {
+            document.blame("decisions.aggregate", "is not built yet, use false");
         }
         read
     }

@@ -266,7 +266,12 @@ impl View {
 fn is_news(known: Option<&LeaseRow>, row: &LeaseRow) -> bool {
     known.is_none_or(|known| {
         let ended = |row: &LeaseRow| row.checkpoint == Checkpoint::ShardEnd;
-        known.owner != row.owner || ended(known) != ended(row) || known.parents != row.parents
+        // Begun at all: whether a sibling's parent had ended can hang on that.
+        let begun = |row: &LeaseRow| row.checkpoint != Checkpoint::TrimHorizon;
+        known.owner != row.owner
+            || ended(known) != ended(row)
+            || begun(known) != begun(row)
+            || known.parents != row.parents
     })
 }
 
@@ -426,6 +431,18 @@ mod tests {
         view.observe_listed(BTreeSet::from([ShardId::new("a"), ShardId::new("c")]));
         assert_eq!(view.standing(&child), Standing::Waiting);
         assert_eq!(view.standing(&begun), Standing::Orphaned);
+        let sibling = LeaseRow {
+            shard: ShardId::new("d"),
+            ..begun
+        };
+        view.learn(sibling, Duration::from_secs(2));
+        assert_eq!(
+            view.standing(&child),
+            Standing::Orphaned,
+            "its sibling was begun, so the parent had ended"
+        );
+        view.forget(&ShardId::new("d"));
+        assert_eq!(view.standing(&child), Standing::Waiting);
         view.observe_listed(BTreeSet::from([ShardId::new("c")]));
         assert_eq!(view.standing(&child), Standing::Orphaned);
     }

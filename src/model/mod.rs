@@ -11,4 +11,5 @@ pub mod lease;
 pub mod position;
 pub mod presence;
 pub mod reject;
+pub mod standards;
 pub mod swipe;

@@ -54,6 +54,7 @@ pub struct Desk<E, T> {
     skip_rejects: Option<bool>,
     cache: Arc<AccessCache>,
     policy: Policy,
+    standards: bool,
     clock: Clock,
     progress: watch::Sender<Progress>,
     recent: Recent,
@@ -92,6 +93,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
             shard,
             cache: Arc::clone(&shared.cache),
             policy: shared.limits.policy,
+            standards: sinks.standards,
             clock: shared.clock,
             progress,
             recent: Recent::default(),
@@ -253,7 +255,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
     }
 
     fn encode(&mut self, judged: &Judged<'_>) {
-        encode::outboxes(judged, &mut self.events, &mut self.letters);
+        encode::outboxes(judged, self.standards, &mut self.events, &mut self.letters);
         for rejected in &judged.rejects {
             let (reject, source) = (&rejected.reject, &rejected.source);
             debug!(shard = source.shard, sequence = source.sequence, sub = source.sub,

@@ -6,7 +6,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
-    model::decision::{Decision, Source},
+    model::{
+        decision::{Decision, Reason, Source},
+        standards,
+    },
     pipeline::{batch::Outbox, decode::Reject, judge::Judged},
 };
 
@@ -17,11 +20,14 @@ pub const DEAD_LETTER_DATA_MAX: usize = 720 * 1024;
 
 /// Puts what was judged in place of what `events` and `letters` hold: decisions by their device, rejects by their sequence
 /// number.
-pub fn outboxes(judged: &Judged<'_>, events: &mut Outbox, letters: &mut Outbox) {
+/// With `standards`, a decision also carries what ONVIF and BACnet call its reason.
+pub fn outboxes(judged: &Judged<'_>, standards: bool, events: &mut Outbox, letters: &mut Outbox) {
     events.clear();
     letters.clear();
     for decision in &judged.decisions {
-        events.push(&decision.swipe.device_id, |out| event(out, decision));
+        events.push(&decision.swipe.device_id, |out| {
+            event(out, decision, standards)
+        });
     }
     for rejected in &judged.rejects {
         letters.push(rejected.source.sequence, |out| {
@@ -30,8 +36,8 @@ pub fn outboxes(judged: &Judged<'_>, events: &mut Outbox, letters: &mut Outbox) 
     }
 }
 
-/// Appends the decision event.
-pub fn event(out: &mut Vec<u8>, decision: &Decision<'_>) {
+/// Appends the decision event; with `standards`, also what ONVIF and BACnet call its reason.
+pub fn event(out: &mut Vec<u8>, decision: &Decision<'_>, standards: bool) {
     let Decision {
         swipe,
         answer,
@@ -82,11 +88,29 @@ pub fn event(out: &mut Vec<u8>, decision: &Decision<'_>) {
     }
     out.push(b']');
     position(out, source);
+    if standards {
+        words(out, verdict.reason);
+    }
     if let Some(trace_id) = &swipe.trace_id {
         out.extend_from_slice(b",\"trace_id\":");
         string(out, trace_id);
     }
     out.push(b'}');
+}
+
+fn words(out: &mut Vec<u8>, reason: Reason) {
+    let words = standards::standards(reason);
+    field(out, b",\"onvif_topic\":\"", words.onvif_topic.as_bytes());
+    if let Some(reason) = words.onvif_reason {
+        field(out, b"\",\"onvif_reason\":\"", reason.as_bytes());
+    }
+    field(
+        out,
+        b"\",\"bacnet_event\":\"",
+        words.bacnet_event.as_bytes(),
+    );
+    out.extend_from_slice(b"\",\"bacnet_number\":");
+    integer(out, words.bacnet_number);
 }
 
 /// Appends the dead letter of a rejected record.
@@ -192,7 +216,7 @@ mod tests {
 
     fn text(decision: &Decision<'_>) -> String {
         let mut out = Vec::new();
-        event(&mut out, decision);
+        event(&mut out, decision, false);
         String::from_utf8(out).expect("UTF-8")
     }
 
@@ -208,6 +232,25 @@ mod tests {
                 r#""source":{"shard":"shardId-000000000003","sequence":"4965","sub":0},"trace_id":"1-67a"}"#
             )
         );
+    }
+
+    #[test]
+    fn the_words_of_the_standards_stand_behind_the_source_when_they_are_asked_for() {
+        let mut out = Vec::new();
+        event(&mut out, &denied(), true);
+        let text = String::from_utf8(out).expect("UTF-8");
+        let words = concat!(
+            r#""sub":0},"onvif_topic":"Denied/Credential","onvif_reason":"CredentialExpired","#,
+            r#""bacnet_event":"denied-credential-expired","bacnet_number":152,"trace_id""#
+        );
+        assert!(text.contains(words), "{text}");
+        let mut granted = denied();
+        granted.answer.verdict = Verdict::of(Reason::Granted);
+        let mut out = Vec::new();
+        event(&mut out, &granted, true);
+        let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(value["onvif_topic"], "AccessGranted/Credential");
+        assert!(value.get("onvif_reason").is_none());
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct Sinks<E, T> {
     pub rejects: Option<Arc<E>>,
     /// Without a dead-letter stream: pass over rejects, counted and logged, instead of stopping the shard.
     pub skip_rejects: bool,
+    /// Decisions carry the words of ONVIF and BACnet, too.
+    pub standards: bool,
 }
 
 impl<E, T> Clone for Sinks<E, T> {
@@ -66,6 +68,7 @@ impl<E, T> Clone for Sinks<E, T> {
             table: self.table.clone(),
             rejects: self.rejects.clone(),
             skip_rejects: self.skip_rejects,
+            standards: self.standards,
         }
     }
 }

@@ -50,6 +50,18 @@ pub const FAILOVER: Duration = Duration::from_secs(3);
 /// A quarter of it, as the daemon has it.
 const MARGIN: Duration = Duration::from_millis(750);
 
+/// Small batches, so that a page takes several.
+pub const WRITES: WriteLimits = WriteLimits {
+    events: BatchLimits {
+        entries: 5,
+        bytes: 100_000,
+    },
+    table_puts: 4,
+    table_gets: 6,
+    table_moves: 5,
+    in_flight: 2,
+};
+
 /// Something done to the world or the fleet.
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
@@ -67,6 +79,16 @@ pub enum Act {
     Split(usize),
     /// Two shards are merged.
     Merge(usize),
+    /// The stream gets twice as many shards, or half as many.
+    Scale(bool),
+    /// The lease table is as an application of KCL left it a while ago.
+    KclRows,
+    /// The lease table is as the same workers, so many, left it a moment ago.
+    OwnRows(u32),
+    /// A shard on which no record ever was is read as seldom as this.
+    IdlePace(Ms),
+    /// A worker of that application renews its leases.
+    KclRenews(u32),
     /// Records older than this are forgotten.
     Trim(Ms),
     /// From now on calls fail so often.
@@ -90,6 +112,8 @@ pub struct Course {
     pub clocks_differ: bool,
     /// Between two lists of the stream's shards.
     pub shard_sync: Duration,
+    /// Between two checkpoints of a busy shard.
+    pub checkpoint: Duration,
     /// What happens when.
     pub acts: Vec<(Ms, Act)>,
     /// When it stops to go wrong.
@@ -100,15 +124,27 @@ pub struct Course {
     pub lie: Option<Lie>,
 }
 
-enum Step {
+/// What happens next.
+pub enum Step {
+    /// Something is done to the world or the fleet.
     Act(Act),
+    /// A record is put on the shard of this hash key, with the decision id of each of its users.
     Append(u32, Vec<u8>, Vec<Option<String>>),
+    /// A card is changed.
     Card(u32, &'static str),
+    /// From now on nothing fails.
     Quiet,
 }
 
 /// Runs `course` with the dice of `seed` and returns what happened.
 pub fn run(course: &Course, seed: u64) -> Log {
+    let mut dice = Rng::with_seed(seed ^ 0x5eed);
+    let steps = steps(course, &mut dice);
+    play(course, seed, dice, steps)
+}
+
+/// Runs `course` with these steps in place of its own.
+pub fn play(course: &Course, seed: u64, dice: Rng, steps: Vec<(Ms, Step)>) -> Log {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -120,8 +156,6 @@ pub fn run(course: &Course, seed: u64) -> Log {
         let mut world = World::new(seed, course.shards, EPOCH_MS);
         world.lie = course.lie;
         let network = Arc::new(Network::new(world));
-        let mut dice = Rng::with_seed(seed ^ 0x5eed);
-        let steps = steps(course, &mut dice);
         let mut fleet = Fleet {
             network: Arc::clone(&network),
             dice,
@@ -183,7 +217,7 @@ fn steps(course: &Course, dice: &mut Rng) -> Vec<(Ms, Step)> {
 }
 
 /// A swipe, or now and then what is none.
-fn payload(card: u32, seq: u32, at: Ms, dice: &mut Rng) -> (Vec<u8>, Option<String>) {
+pub fn payload(card: u32, seq: u32, at: Ms, dice: &mut Rng) -> (Vec<u8>, Option<String>) {
     if dice.u32(..40) == 0 {
         return (format!("no swipe {seq}").into_bytes(), None);
     }
@@ -207,6 +241,10 @@ fn aggregate(users: &[Vec<u8>]) -> Vec<u8> {
         message.extend(record);
     }
     [&MAGIC[..], &message, &Md5::digest(&message)].concat()
+}
+
+fn worker_id(number: u32) -> WorkerId {
+    WorkerId::new(&format!("w{number}"))
 }
 
 struct Worker {
@@ -266,6 +304,14 @@ impl Fleet<'_> {
             }
             Act::Split(nth) => self.network.world().split(nth),
             Act::Merge(nth) => self.network.world().merge(nth),
+            Act::Scale(up) => self.network.world().scale(up),
+            Act::OwnRows(workers) => {
+                let owners: Vec<WorkerId> = (0..workers).map(worker_id).collect();
+                self.network.world().left_by(&owners);
+            }
+            Act::IdlePace(pace) => self.network.world().idle_pace = pace,
+            Act::KclRows => self.network.world().left_by_kcl(),
+            Act::KclRenews(number) => self.network.world().renewed_by_kcl(number),
             Act::Trim(age) => self.network.world().trim(age),
             Act::Weather(rates) => self.network.world().rates = rates,
         }
@@ -284,22 +330,20 @@ impl Fleet<'_> {
     }
 
     fn start(&mut self, number: u32) {
-        let id = WorkerId::new(&format!("w{number}"));
+        let id = worker_id(number);
         let network = Arc::clone(&self.network);
-        network.born(&id);
-        network.world().tell(Event::Fleet {
-            worker: id.clone(),
-            what: Fate::Started,
-        });
-        let cache = Arc::new(self.cache());
         // Of one percent of a second, so that rates differ by five at most.
         let (rate, skew_ms) = if self.course.clocks_differ {
             (self.dice.u32(95..=105), self.dice.i64(-2_000..2_000))
         } else {
             (100, 0)
         };
-        let shared = shared(&network, &id, &cache, EPOCH_MS + skew_ms);
-        let limits = limits(rate, self.course.shard_sync);
+        let zero_ms = EPOCH_MS + skew_ms;
+        network.born(&id, zero_ms);
+        self.tell_of(&id, zero_ms);
+        let cache = Arc::new(self.cache());
+        let shared = shared(&network, &id, &cache, zero_ms);
+        let limits = limits(rate, self.course);
         let (status, _) = watch::channel(LeaseReport::default());
         let table = Arc::new(Line::new(&network, &id, Sink::Decisions));
         let coordinator = Coordinator::new(
@@ -328,6 +372,23 @@ impl Fleet<'_> {
             task,
         };
         self.workers.insert(number, worker);
+    }
+
+    /// Says who starts, with which clock and which cards.
+    fn tell_of(&self, id: &WorkerId, zero_ms: i64) {
+        let mut world = self.network.world();
+        let (worker, what) = (id.clone(), Fate::Started);
+        world.tell(Event::Fleet { worker, what });
+        let worker = id.clone();
+        world.tell(Event::ClockSet { worker, zero_ms });
+        for (card, (status, version)) in &self.cards {
+            world.tell(Event::CardHeard {
+                worker: id.clone(),
+                card: card.to_string(),
+                status,
+                version: *version,
+            });
+        }
     }
 
     fn cache(&self) -> AccessCache {
@@ -374,9 +435,24 @@ impl Fleet<'_> {
             let cache = Arc::clone(&worker.cache);
             let heard = self.network.now() + self.dice.u64(20..1_500);
             let heard = self.network.instant(heard);
+            let (network, id) = (Arc::clone(&self.network), worker.id.clone());
             tokio::spawn(async move {
                 sleep_until(heard).await;
-                cache.apply(&[put(card_item(card, said))]);
+                let (status, version) = said;
+                let mut world = network.world();
+                world.tell(Event::CardHeard {
+                    worker: id,
+                    card: card.to_string(),
+                    status,
+                    version,
+                });
+                let believed = match world.lie {
+                    Some(Lie::LastHeardCounts) => {
+                        i64::try_from(network.now()).expect("a short run")
+                    }
+                    _ => version,
+                };
+                cache.apply(&[put(card_item(card, (status, believed)))]);
             });
         }
     }
@@ -409,6 +485,7 @@ fn shared(
             table: Some(line),
             rejects: Some(Arc::new(Line::new(network, id, Sink::Rejects))),
             skip_rejects: false,
+            standards: false,
         },
         cache: Arc::clone(cache),
         limits: ConsumerLimits {
@@ -416,17 +493,7 @@ fn shared(
                 poll: Duration::from_millis(400),
                 hurry: Duration::from_millis(200),
             },
-            // Small batches, so that a page takes several.
-            write: WriteLimits {
-                events: BatchLimits {
-                    entries: 5,
-                    bytes: 100_000,
-                },
-                table_puts: 4,
-                table_gets: 6,
-                table_moves: 5,
-                in_flight: 2,
-            },
+            write: WRITES,
             policy: Policy {
                 max_card_staleness_ms: i64::MAX,
                 ..Policy::default()
@@ -440,18 +507,18 @@ fn shared(
     }
 }
 
-fn limits(rate: u32, shard_sync: Duration) -> LeaseLimits {
+fn limits(rate: u32, course: &Course) -> LeaseLimits {
     let own = |length: Duration| length * rate / 100;
     LeaseLimits {
         heartbeat: own(Duration::from_secs(1)),
         timing: Timing {
             failover: own(FAILOVER),
             margin: own(MARGIN),
-            checkpoint: own(Duration::from_secs(2)),
+            checkpoint: own(course.checkpoint),
             notice: own(Duration::from_millis(1200)),
             keep_ended: own(Duration::from_secs(3)),
         },
-        shard_sync: own(shard_sync),
+        shard_sync: own(course.shard_sync),
         start: Checkpoint::TrimHorizon,
     }
 }

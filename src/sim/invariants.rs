@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    lease::view::STRANGER_FAILOVER,
     model::{
         lease::WorkerId,
         position::{Checkpoint, ShardId},
     },
     sim::{
-        fleet::FAILOVER,
+        fleet::{FAILOVER, WRITES},
         log::{Event, Fate, Log, Mark, Ms, Place},
         world::number,
     },
@@ -37,6 +38,8 @@ struct Shard {
     stored: BTreeMap<Place, u32>,
     trimmed_below: u64,
     row: Option<Checkpoint>,
+    /// When its lease was last renewed by a worker of another application, that has no heartbeat.
+    renewed: Option<Ms>,
     /// Who held the lease since when; the index counts terms.
     terms: Vec<(Mark, Option<WorkerId>)>,
     /// The latest term whose holder's write took effect.
@@ -56,15 +59,28 @@ impl Shard {
 
     /// The first user record up to `done` that is not stored.
     fn first_missing(&self, done: &Checkpoint) -> Option<Place> {
-        let last = match done {
-            Checkpoint::At(position) => (number(position.sequence.as_str()), position.sub),
-            Checkpoint::ShardEnd => (u64::MAX, u64::MAX),
-            _ => return None,
-        };
+        let last = last_done(done)?;
         let kept = (self.trimmed_below, 0);
         let mut until = self.users.range(kept..=last).map(|(place, _)| *place);
         until.find(|place| !self.stored.contains_key(place))
     }
+}
+
+/// The last place that is done at a checkpoint.
+fn last_done(checkpoint: &Checkpoint) -> Option<Place> {
+    match checkpoint {
+        Checkpoint::At(position) => Some((number(position.sequence.as_str()), position.sub)),
+        Checkpoint::ShardEnd => Some((u64::MAX, u64::MAX)),
+        _ => None,
+    }
+}
+
+/// What a worker was told of a card, and when.
+#[derive(Debug)]
+struct Heard {
+    at: Ms,
+    version: i64,
+    status: &'static str,
 }
 
 /// What is known so far.
@@ -76,6 +92,9 @@ struct Checker {
     /// When a worker was last heard of again after it had been silent for the failover time.
     revived: BTreeMap<WorkerId, Ms>,
     running: BTreeSet<WorkerId>,
+    /// What each worker's wall clock said at time 0.
+    clocks: BTreeMap<WorkerId, i64>,
+    heard: BTreeMap<(WorkerId, String), Vec<Heard>>,
     /// Something failed, so that repeats are allowed.
     disturbed: bool,
     problems: Vec<String>,
@@ -85,6 +104,34 @@ struct Checker {
 fn silence() -> Ms {
     let failover = u64::try_from(FAILOVER.as_millis()).expect("seconds");
     failover * (100 - CLOCKS_DIFFER) / 100
+}
+
+/// For how long the lease of an owner without a heartbeat must not have been renewed before anybody may take it.
+fn strangers_silence() -> Ms {
+    u64::try_from(STRANGER_FAILOVER.as_millis()).expect("seconds")
+}
+
+/// The reason of a decision about a card of that status.
+fn reason(status: &str) -> &'static str {
+    match status {
+        "issued" => "Granted",
+        "revoked" => "CredentialRevoked",
+        "lost" => "CredentialLost",
+        _ => "",
+    }
+}
+
+/// Entries of one such call, and calls under way for one shard of one worker, at most. What is missing here is unbounded.
+fn bounds(call: &str) -> Option<(usize, usize)> {
+    match call {
+        "GetRecords" => Some((1, 1)),
+        "PutRecords" | "PutRecords rejects" => Some((WRITES.events.entries, WRITES.in_flight)),
+        "BatchWriteItem" => Some((WRITES.table_puts, WRITES.in_flight)),
+        "BatchGetItem" => Some((WRITES.table_gets, WRITES.in_flight)),
+        // The row of a shard that ends, and of two children.
+        "lease write" => Some((3, 1)),
+        _ => None,
+    }
 }
 
 /// Everything that is wrong with what `log` tells; nothing when all is well.
@@ -99,6 +146,15 @@ pub fn check(log: &Log) -> Vec<String> {
     }
     checker.end();
     checker.problems
+}
+
+/// Whether something failed, so that a record may be decided again.
+pub fn disturbed(log: &Log) -> bool {
+    let mut checker = Checker::default();
+    for (mark, at, event) in log.entries() {
+        checker.take(mark, at, event);
+    }
+    checker.disturbed
 }
 
 impl Checker {
@@ -125,12 +181,14 @@ impl Checker {
                 self.shard(shard).users.extend(places);
             }
             Event::Trimmed { shard, below } => self.shard(shard).trimmed_below = *below,
-            Event::Read {
-                shard,
+            Event::Asked {
                 worker,
-                sent,
-                ..
-            } => self.parents_ended(shard, worker, *sent),
+                call,
+                shard,
+                entries,
+                open,
+            } => self.bounded(worker, call, shard, *entries, *open),
+            Event::Read { shard, worker, .. } => self.parents_ended(shard, worker),
             Event::TablePut {
                 worker,
                 shard,
@@ -140,7 +198,7 @@ impl Checker {
                 ..
             } => {
                 self.may_write(shard, worker, *sent);
-                self.table_put(id, answer);
+                self.table_put(worker, id, answer);
             }
             Event::StreamPut {
                 worker,
@@ -162,6 +220,18 @@ impl Checker {
                 self.may_write(shard, worker, *sent);
                 self.stored(shard, *place, None);
             }
+            Event::DoneElsewhere { shard, checkpoint } => self.done_elsewhere(shard, checkpoint),
+            Event::RowFound {
+                shard,
+                owner,
+                checkpoint,
+            } => {
+                let shard = self.shard(shard);
+                shard.row = Some(checkpoint.clone());
+                shard.renewed = Some(at);
+                shard.terms.push((mark, owner.clone()));
+            }
+            Event::Renewed { shard, .. } => self.shard(shard).renewed = Some(at),
             Event::RowMade {
                 shard, checkpoint, ..
             } => {
@@ -218,12 +288,30 @@ impl Checker {
                 Fate::Paused(_) | Fate::CutOff(_) => self.disturbed = true,
             },
             Event::Fault { .. } => self.disturbed = true,
+            Event::ClockSet { worker, zero_ms } => {
+                self.clocks.insert(worker.clone(), *zero_ms);
+            }
+            Event::CardHeard {
+                worker,
+                card,
+                status,
+                version,
+            } => {
+                let key = (worker.clone(), card.clone());
+                let (status, version) = (*status, *version);
+                let heard = Heard {
+                    at,
+                    version,
+                    status,
+                };
+                self.heard.entry(key).or_default().push(heard);
+            }
             Event::Moved { .. } | Event::CardChanged { .. } | Event::Quiet => {}
         }
     }
 
     /// 4: a child is read only after all its parents ended.
-    fn parents_ended(&mut self, shard: &ShardId, worker: &WorkerId, _sent: Mark) {
+    fn parents_ended(&mut self, shard: &ShardId, worker: &WorkerId) {
         let open = self.shard(shard).parents.clone();
         let open = open
             .into_iter()
@@ -258,11 +346,14 @@ impl Checker {
         if let Some(problem) = problem {
             self.wrong("3", problem);
         }
-        self.parents_ended(shard, worker, sent);
+        self.parents_ended(shard, worker);
     }
 
     /// 7: what was stored first stays.
-    fn table_put(&mut self, id: &str, answer: &str) {
+    fn table_put(&mut self, worker: &WorkerId, id: &str, answer: &str) {
+        if !self.table.contains_key(id) {
+            self.as_the_card_was(worker, id, answer);
+        }
         match self.table.get(id) {
             Some(first) if first != answer => {
                 let problem = format!("{id} was answered {first} in the table and now {answer}");
@@ -270,6 +361,64 @@ impl Checker {
             }
             Some(_) => {}
             None => drop(self.table.insert(id.to_owned(), answer.to_owned())),
+        }
+    }
+
+    /// 5: who decides goes by the newest state of the card that it was told of by then, in whatever order.
+    fn as_the_card_was(&mut self, worker: &WorkerId, id: &str, answer: &str) {
+        let said = answer.split_once('@');
+        let decided = said.and_then(|(said, at)| Some((said, at.parse::<i64>().ok()?)));
+        let card = id.strip_prefix("gate-").and_then(|id| id.split('#').next());
+        let (Some((said, at_ms)), Some(card)) = (decided, card) else {
+            return self.wrong("5", format!("{id} has an answer like no other: {answer}"));
+        };
+        let at_ms = at_ms - self.clocks.get(worker).copied().unwrap_or_default();
+        let at = u64::try_from(at_ms).unwrap_or_default();
+        let heard = self.heard.get(&(worker.clone(), card.to_owned()));
+        let newest = |known: &dyn Fn(&Heard) -> bool| {
+            let heard = heard.into_iter().flatten();
+            let newest = heard
+                .filter(|heard| known(heard))
+                .max_by_key(|heard| heard.version);
+            newest.map(|heard| reason(heard.status))
+        };
+        // What was heard in the very millisecond may count or not.
+        let right = [
+            newest(&|heard| heard.at < at),
+            newest(&|heard| heard.at <= at),
+        ];
+        if !right.contains(&Some(said)) {
+            let problem = format!("{worker} answered {id} with {answer}; it knew {right:?}");
+            self.wrong("5", problem);
+        }
+    }
+
+    /// 6: what is under way has a bound.
+    fn bounded(
+        &mut self,
+        worker: &WorkerId,
+        call: &str,
+        shard: &ShardId,
+        entries: usize,
+        open: usize,
+    ) {
+        let bound = bounds(call);
+        if bound.is_none_or(|(most_entries, most_open)| entries > most_entries || open > most_open)
+        {
+            let problem =
+                format!("{worker} has {open} {call} of {entries} entries for {shard} under way");
+            self.wrong("6", problem);
+        }
+    }
+
+    /// What another application has done is done.
+    fn done_elsewhere(&mut self, shard: &ShardId, checkpoint: &Checkpoint) {
+        let known = self.shard(shard);
+        if let Some(last) = last_done(checkpoint) {
+            known.users.retain(|place, _| *place > last);
+        }
+        if *checkpoint == Checkpoint::ShardEnd {
+            known.row = Some(Checkpoint::ShardEnd);
         }
     }
 
@@ -309,6 +458,15 @@ impl Checker {
         let Some(holder) = owner_was.filter(|holder| *holder != worker) else {
             return;
         };
+        let renewed = self.shards.get(shard).and_then(|shard| shard.renewed);
+        if let Some(silent) = renewed.map(|renewed| at - renewed)
+            && !self.clocks.contains_key(holder)
+            && silent < strangers_silence()
+        {
+            let problem =
+                format!("{worker} took {shard} from {holder}, who renewed it {silent} ms ago");
+            self.wrong("3", problem);
+        }
         let silent = self.heartbeats.get(holder).map(|last| at - last);
         let was_silent = self
             .revived

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until, timeout},
@@ -25,6 +26,7 @@ use crate::{
     ports::{DecisionTable, EventStream, Failed, Fault, FaultKind, LeaseTable, SwipeStream},
     sim::{
         faults::{Call, Outcome, Trip},
+        fleet::FAILOVER,
         log::{Event, Ms},
         world::{Caller, Lie, Row, World, fault, number},
     },
@@ -36,7 +38,12 @@ struct Health {
     alive: bool,
     paused_until: Ms,
     cut_off_until: Ms,
+    /// What its wall clock said at time 0 of the run.
+    zero_ms: i64,
 }
+
+/// Calls that a worker has under way: by its name, the call's, and the shard it is about.
+type UnderWay = BTreeMap<(WorkerId, &'static str, ShardId), usize>;
 
 /// The services and what lies between them and the fleet.
 #[derive(Debug)]
@@ -44,6 +51,22 @@ pub struct Network {
     start: Instant,
     world: Mutex<World>,
     health: Mutex<BTreeMap<WorkerId, Health>>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// A call that is under way until its caller has the answer, or no longer waits for it.
+struct Waiting<'n> {
+    network: &'n Network,
+    key: (WorkerId, &'static str, ShardId),
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.network.under_way();
+        if let Some(open) = under_way.get_mut(&self.key) {
+            *open -= 1;
+        }
+    }
 }
 
 impl Network {
@@ -53,6 +76,7 @@ impl Network {
             start: Instant::now(),
             world: Mutex::new(world),
             health: Mutex::default(),
+            under_way: Mutex::default(),
         }
     }
 
@@ -78,12 +102,24 @@ impl Network {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker that is well.
-    pub fn born(&self, worker: &WorkerId) {
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wall_clock(&self, worker: &WorkerId) -> i64 {
+        let zero_ms = self.health()[worker].zero_ms;
+        zero_ms + i64::try_from(self.now()).expect("a short run")
+    }
+
+    /// A worker that is well, and whose wall clock said `zero_ms` when the run began.
+    pub fn born(&self, worker: &WorkerId, zero_ms: i64) {
         let health = Health {
             alive: true,
             paused_until: 0,
             cut_off_until: 0,
+            zero_ms,
         };
         self.health().insert(worker.clone(), health);
     }
@@ -151,9 +187,32 @@ impl Line {
         }
     }
 
+    /// Says that a call about `shard` leaves, and counts it until what is returned is dropped.
+    fn asks(&self, call: &'static str, shard: &ShardId, entries: usize) -> Waiting<'_> {
+        let key = (self.worker.clone(), call, shard.clone());
+        let open = {
+            let mut under_way = self.network.under_way();
+            let open = under_way.entry(key.clone()).or_default();
+            *open += 1;
+            *open
+        };
+        self.network.world().tell(Event::Asked {
+            worker: self.worker.clone(),
+            call,
+            shard: shard.clone(),
+            entries,
+            open,
+        });
+        let network = &self.network;
+        Waiting { network, key }
+    }
+
     fn trip(&self, call: Call, name: &'static str, cut_off_until: Ms) -> (Trip, Caller) {
-        let now = self.network.now();
+        let (now, wall_ms) = (self.network.now(), self.network.wall_clock(&self.worker));
         let mut world = self.network.world();
+        if name == "PutItem heartbeat" {
+            world.stamp(&self.worker, wall_ms);
+        }
         let rates = world.rates;
         let mut trip = rates.trip(call, &mut world.dice);
         if call == Call::Lease && now < cut_off_until {
@@ -232,6 +291,17 @@ impl Line {
     fn lie(&self) -> Option<Lie> {
         self.network.world().lie
     }
+
+    /// The write, or what a lie makes of it.
+    fn planted(&self, write: &LeaseWrite) -> LeaseWrite {
+        let gives =
+            write.owner_was.as_ref() == Some(&self.worker) && write.owner != write.owner_was;
+        let behind = gives && self.lie() == Some(Lie::GivenBehind);
+        LeaseWrite {
+            checkpoint: write.checkpoint.clone().filter(|_| !behind),
+            ..write.clone()
+        }
+    }
 }
 
 impl SwipeStream for Line {
@@ -249,11 +319,17 @@ impl SwipeStream for Line {
     }
 
     async fn read(&self, shard: &ShardId, iterator: ShardIterator) -> Result<Page, Fault> {
-        let shard = shard.clone();
-        self.call(Call::Read, "GetRecords", move |world, from| {
-            world.read(from, &shard, &iterator)
-        })
-        .await
+        let _waiting = self.asks("GetRecords", shard, 1);
+        let id = shard.clone();
+        let page = self.call(Call::Read, "GetRecords", move |world, from| {
+            world.read(from, &id, &iterator)
+        });
+        let page = page.await;
+        let held_back = self.network.world().held_back(shard);
+        if held_back > 0 {
+            sleep(Duration::from_millis(held_back)).await;
+        }
+        page
     }
 }
 
@@ -261,11 +337,29 @@ impl EventStream for Line {
     async fn put(&self, events: &[StreamEvent<'_>]) -> Result<Vec<Failed>, Fault> {
         let events: Vec<Vec<u8>> = events.iter().map(|event| event.data.to_vec()).collect();
         let rejects = self.sink == Sink::Rejects;
-        self.put_batch("PutRecords", move |world, from| {
+        let name = if rejects {
+            "PutRecords rejects"
+        } else {
+            "PutRecords"
+        };
+        let _waiting = self.asks(name, &shard_of(&events[0]), events.len());
+        self.put_batch(name, move |world, from| {
             world.put_events(from, &events, rejects)
         })
         .await
     }
+}
+
+/// On which page of a scan the row of a shard is.
+fn is_odd(shard: &ShardId) -> bool {
+    let bytes = shard.as_str().bytes();
+    bytes.fold(7_u8, |hash, byte| hash.wrapping_mul(31) ^ byte) & 2 != 0
+}
+
+/// The shard whose record an event answers.
+fn shard_of(event: &[u8]) -> ShardId {
+    let event: Value = serde_json::from_slice(event).expect("an event is JSON");
+    ShardId::new(event["source"]["shard"].as_str().unwrap_or_default())
 }
 
 fn key(decision: &Decision<'_>) -> String {
@@ -284,6 +378,7 @@ impl DecisionTable for Line {
                 answer: decision.answer,
             })
             .collect();
+        let _waiting = self.asks("BatchWriteItem", &rows[0].shard, rows.len());
         self.put_batch("BatchWriteItem", move |world, from| {
             world.put_rows(from, &rows)
         })
@@ -292,6 +387,8 @@ impl DecisionTable for Line {
 
     async fn stored(&self, decisions: &[Decision<'_>]) -> Result<Vec<Option<Answer>>, Fault> {
         let keys: Vec<String> = decisions.iter().map(key).collect();
+        let shard = ShardId::new(decisions[0].source.shard);
+        let _waiting = self.asks("BatchGetItem", &shard, keys.len());
         self.call(Call::Look, "BatchGetItem", move |world, _| {
             Ok(world.look(&keys))
         })
@@ -331,10 +428,30 @@ impl DecisionTable for Line {
     }
 }
 
+impl Line {
+    /// Workers, as who trusts the wall clock sees them: those whose last heartbeat is younger than the failover time.
+    async fn workers_by_wall_clock(&self) -> Result<Vec<WorkerRow>, Fault> {
+        let (now_ms, age) = (self.network.wall_clock(&self.worker), FAILOVER.as_millis());
+        let age = i64::try_from(age).expect("seconds");
+        self.call(Call::Lease, "Scan workers", move |world, _| {
+            Ok(world.workers_by_wall_clock(now_ms, age))
+        })
+        .await
+    }
+}
+
 impl LeaseTable for Line {
     async fn leases(&self) -> Result<Vec<LeaseRow>, Fault> {
-        self.call(Call::Lease, "Scan leases", |world, _| Ok(world.leases()))
-            .await
+        // A scan is no snapshot: its pages are of different instants, and in the order of a hash.
+        let page = |name, odd: bool| {
+            self.call(Call::Lease, name, move |world, _| {
+                let rows = world.leases().into_iter();
+                Ok(rows.filter(|row| is_odd(&row.shard) == odd).collect())
+            })
+        };
+        let mut rows: Vec<LeaseRow> = page("Scan leases", false).await?;
+        rows.extend(page("Scan leases, page 2", true).await?);
+        Ok(rows)
     }
 
     async fn create(&self, rows: &[LeaseRow]) -> Result<(), Fault> {
@@ -347,7 +464,18 @@ impl LeaseTable for Line {
     }
 
     async fn write(&self, write: &LeaseWrite) -> Result<Written, Fault> {
-        let write = write.clone();
+        let _waiting = self.asks("lease write", &write.shard, 1);
+        let write = self.planted(write);
+        if self.lie() == Some(Lie::WritesTwice) {
+            let (line, write) = (self.clone(), write.clone());
+            tokio::spawn(async move {
+                let _waiting = line.asks("lease write", &write.shard, 1);
+                let call = line.call(Call::Lease, "UpdateItem lease", move |world, from| {
+                    Ok(world.write(from, &write, &[]))
+                });
+                let _unheard = call.await;
+            });
+        }
         self.call(Call::Lease, "UpdateItem lease", move |world, from| {
             Ok(world.write(from, &write, &[]))
         })
@@ -355,6 +483,7 @@ impl LeaseTable for Line {
     }
 
     async fn end_shard(&self, write: &LeaseWrite, children: &[LeaseRow]) -> Result<Written, Fault> {
+        let _waiting = self.asks("lease write", &write.shard, 1 + children.len());
         let (write, children) = (write.clone(), children.to_vec());
         self.call(Call::Lease, "TransactWriteItems", move |world, from| {
             Ok(world.write(from, &write, &children))
@@ -364,6 +493,9 @@ impl LeaseTable for Line {
 
     async fn workers(&self) -> Result<Vec<WorkerRow>, Fault> {
         let me = self.worker.clone();
+        if self.lie() == Some(Lie::WallClock) {
+            return self.workers_by_wall_clock().await;
+        }
         self.call(Call::Lease, "Scan workers", move |world, _| {
             let mut rows = world.workers();
             if world.lie == Some(Lie::OldHeartbeats) {

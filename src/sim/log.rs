@@ -36,6 +36,14 @@ pub enum Event {
     },
     /// Records below this number are no longer kept.
     Trimmed { shard: ShardId, below: u64 },
+    /// A worker sends a call: about which shard, how many entries it has, and how many such calls of its are now under way.
+    Asked {
+        worker: WorkerId,
+        call: &'static str,
+        shard: ShardId,
+        entries: usize,
+        open: usize,
+    },
     /// A page was served.
     Read {
         worker: WorkerId,
@@ -74,6 +82,19 @@ pub enum Event {
         sent: Mark,
         place: Place,
     },
+    /// Another application read the shard this far, before or beside the fleet.
+    DoneElsewhere {
+        shard: ShardId,
+        checkpoint: Checkpoint,
+    },
+    /// A lease row that another application left.
+    RowFound {
+        shard: ShardId,
+        owner: Option<WorkerId>,
+        checkpoint: Checkpoint,
+    },
+    /// A worker of another application renewed its lease.
+    Renewed { worker: WorkerId, shard: ShardId },
     /// A lease row was made.
     RowMade {
         worker: WorkerId,
@@ -99,6 +120,15 @@ pub enum Event {
     Fleet { worker: WorkerId, what: Fate },
     /// A card is another from now on.
     CardChanged { card: String, status: &'static str },
+    /// The worker's clock says so when it starts: the wall clock's reading at time 0 of the run.
+    ClockSet { worker: WorkerId, zero_ms: i64 },
+    /// A worker's cache was told what a card is.
+    CardHeard {
+        worker: WorkerId,
+        card: String,
+        status: &'static str,
+        version: i64,
+    },
     /// The network or a service failed a call.
     Fault {
         worker: WorkerId,

@@ -3,6 +3,8 @@
 //! Nothing here waits or fails by itself: calls come in when `line` delivers them, one at a time. What is written by
 //! whom, and whether it should have been, is not judged here.
 
+mod rows;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use fastrand::Rng;
@@ -27,6 +29,9 @@ use crate::{
 
 /// Records of one page: few, so that a backlog takes several.
 const PAGE_MAX: usize = 12;
+
+/// Open shards at most.
+const SHARDS_MAX: usize = 16;
 
 /// Hash keys of the small world.
 pub const HASH_KEYS: u32 = 1 << 16;
@@ -79,6 +84,15 @@ pub enum Lie {
     OneParent,
     /// Every other read of the workers table shows an old state: the slow look dead.
     OldHeartbeats,
+    /// Heartbeats carry the wall clock of who sent them, and whose is older than the failover time by the wall clock of who
+    /// looks counts as gone.
+    WallClock,
+    /// Whoever gives a lease leaves the checkpoint that was stored last: what its last page did is done again.
+    GivenBehind,
+    /// The cache believes what it hears last, whatever its version.
+    LastHeardCounts,
+    /// Lease writes go out twice.
+    WritesTwice,
 }
 
 /// The services.
@@ -92,6 +106,9 @@ pub struct World {
     pub rates: Rates,
     /// The bug that is planted.
     pub lie: Option<Lie>,
+    /// How long the answer to a read of a shard takes that never had a record, after the first: nobody polls thousands of
+    /// them in a test.
+    pub idle_pace: Ms,
     now: Ms,
     epoch_ms: i64,
     next_sequence: u64,
@@ -100,6 +117,8 @@ pub struct World {
     /// Where the stream was begun, once that is stored.
     started_at: Option<Checkpoint>,
     workers: BTreeMap<WorkerId, WorkerRow>,
+    /// By their own wall clocks, when the heartbeats were sent: nobody but a lie looks at it.
+    stamps: BTreeMap<WorkerId, i64>,
     decisions: BTreeMap<String, Answer>,
     /// Where cards are, by card and group of areas.
     presences: BTreeMap<(Box<str>, Arc<str>), Presence>,
@@ -113,6 +132,7 @@ impl World {
             dice: Rng::with_seed(seed),
             rates: Rates::default(),
             lie: None,
+            idle_pace: 0,
             now: 0,
             epoch_ms,
             // Soon of another length, so that order by digits alone would show.
@@ -121,6 +141,7 @@ impl World {
             leases: BTreeMap::new(),
             started_at: None,
             workers: BTreeMap::new(),
+            stamps: BTreeMap::new(),
             decisions: BTreeMap::new(),
             presences: BTreeMap::new(),
         };
@@ -208,6 +229,18 @@ impl World {
         let child = self.open(parents.clone(), range);
         for parent in &parents {
             self.close(parent, std::slice::from_ref(&child));
+        }
+    }
+
+    /// UpdateShardCount to the double, or to half: every open shard is split, or merged with its neighbour.
+    pub fn scale(&mut self, up: bool) {
+        let open = self.open_shards().len();
+        for nth in (0..open).rev() {
+            if up && open <= SHARDS_MAX / 2 {
+                self.split(nth);
+            } else if !up && nth % 2 == 0 && nth + 1 < open {
+                self.merge(nth);
+            }
         }
     }
 
@@ -338,6 +371,13 @@ impl World {
         Ok(page)
     }
 
+    /// How long the answer to a read of this shard is held back.
+    pub fn held_back(&self, id: &ShardId) -> Ms {
+        let shard = self.shards.get(id);
+        let idle = shard.is_some_and(|shard| shard.records.is_empty() && !shard.closed);
+        if idle { self.idle_pace } else { 0 }
+    }
+
     fn child(&self, id: &ShardId) -> ChildShard {
         let ShardInfo {
             id,
@@ -457,6 +497,17 @@ impl World {
     }
 
     // === leases ===
+
+    /// What the wall clock of a worker said when it sent its heartbeat.
+    pub fn stamp(&mut self, worker: &WorkerId, stamp_ms: i64) {
+        self.stamps.insert(worker.clone(), stamp_ms);
+    }
+
+    /// Every heartbeat that is not older than `age`, by the wall clock that says `wall_ms` now.
+    pub fn workers_by_wall_clock(&self, wall_ms: i64, age: i64) -> Vec<WorkerRow> {
+        let young = |row: &&WorkerRow| wall_ms - self.stamps[&row.id] < age;
+        self.workers.values().filter(young).cloned().collect()
+    }
 
     /// Every lease row.
     pub fn leases(&self) -> Vec<LeaseRow> {

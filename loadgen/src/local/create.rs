@@ -12,6 +12,8 @@ use aws_sdk_kinesis::types::{StreamMode, StreamModeDetails, StreamStatus};
 
 /// Index of the decision table: who passed this door.
 pub const BY_ACCESS_POINT: &str = "ByAccessPoint";
+/// Index of the decision table: which cards are in this area. Decisions have no area and are not in it.
+pub const BY_AREA: &str = "ByArea";
 /// Attribute of a decision that says when it may go (epoch seconds).
 const EXPIRES_AT: &str = "expires_at";
 /// A new stream or table must be active after that many looks, [`LOOK_EVERY`] apart: one minute.
@@ -133,19 +135,11 @@ async fn create_decision_table(
     dynamodb: &aws_sdk_dynamodb::Client,
     name: &str,
 ) -> anyhow::Result<()> {
-    let index = GlobalSecondaryIndex::builder()
-        .index_name(BY_ACCESS_POINT)
-        .key_schema(key("access_point", KeyType::Hash)?)
-        .key_schema(key("SK", KeyType::Range)?)
-        .projection(
-            Projection::builder()
-                .projection_type(ProjectionType::All)
-                .build(),
-        )
-        .build()?;
     let request = table(dynamodb, name)?
         .attribute_definitions(text("access_point")?)
-        .global_secondary_indexes(index);
+        .attribute_definitions(text("Area")?)
+        .global_secondary_indexes(index(BY_ACCESS_POINT, "access_point", "SK")?)
+        .global_secondary_indexes(index(BY_AREA, "Area", "PK")?);
     if created(dynamodb, name, request).await? {
         let expiry = TimeToLiveSpecification::builder()
             .enabled(true)
@@ -175,6 +169,17 @@ fn table(dynamodb: &aws_sdk_dynamodb::Client, name: &str) -> anyhow::Result<Crea
         .key_schema(key("PK", KeyType::Hash)?)
         .key_schema(key("SK", KeyType::Range)?)
         .billing_mode(BillingMode::PayPerRequest))
+}
+
+/// An index of whole items.
+fn index(name: &str, hash: &str, range: &str) -> anyhow::Result<GlobalSecondaryIndex> {
+    let projection = Projection::builder().projection_type(ProjectionType::All);
+    let index = GlobalSecondaryIndex::builder()
+        .index_name(name)
+        .key_schema(key(hash, KeyType::Hash)?)
+        .key_schema(key(range, KeyType::Range)?)
+        .projection(projection.build());
+    Ok(index.build()?)
 }
 
 fn text(name: &str) -> anyhow::Result<AttributeDefinition> {

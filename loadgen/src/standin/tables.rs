@@ -1,12 +1,13 @@
 //! Plain tables: those of the DynamoDB stand-in whose every write nobody reads from a stream, held in memory.
 //!
-//! A table is plain when it has no stream, its key is `PK` and `SK` (texts), and it has at most one index: of two texts,
-//! holding whole items. dynoxide keeps each item in a transaction of SQLite, which costs a core at the rate of the
+//! A table is plain when it has no stream, its key is `PK` and `SK` (texts), and its indexes are global ones of two texts
+//! each, which hold whole items or their keys. dynoxide keeps each item in a transaction of SQLite, which costs a core at the rate of the
 //! decision table; here it costs a copy of the item's text. dynoxide still knows the table and describes it; its data
 //! is here alone, and whoever asks for what is not played here gets a refusal, never an answer from the empty twin.
 //! Not acted upon: time to live, item counts and sizes, capacity, what is in an item beside its keys.
 
 mod condition;
+mod holds;
 mod keys;
 mod operations;
 mod refusal;
@@ -14,6 +15,7 @@ mod requests;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -77,8 +79,8 @@ struct Stream {
 }
 
 impl Create {
-    /// The index of the table, if it has one; nothing when the table is not plain.
-    fn plain(self) -> Option<Option<Index>> {
+    /// The indexes of the table; nothing when the table is not plain.
+    fn plain(&self) -> Option<Vec<Index>> {
         let streams = self.stream_specification.as_ref();
         if streams.is_some_and(|stream| stream.stream_enabled)
             || self.local_secondary_indexes.is_some()
@@ -86,18 +88,22 @@ impl Create {
         {
             return None;
         }
-        match self.global_secondary_indexes.as_slice() {
-            [] => Some(None),
-            [one] if one.projection.projection_type == "ALL" => {
-                let (hash, range) = self.texts(&one.key_schema)?;
-                Some(Some(Index {
-                    name: one.index_name.clone(),
-                    hash: hash.to_owned(),
-                    range: range.to_owned(),
-                }))
-            }
-            _ => None,
-        }
+        let indexes = self.global_secondary_indexes.iter();
+        let index = |index: &Secondary| {
+            let (hash, range) = self.texts(&index.key_schema)?;
+            let keys_only = match index.projection.projection_type.as_str() {
+                "ALL" => false,
+                "KEYS_ONLY" => true,
+                _ => return None,
+            };
+            Some(Index {
+                name: index.index_name.clone(),
+                hash: hash.to_owned(),
+                range: range.to_owned(),
+                keys_only,
+            })
+        };
+        indexes.map(index).collect()
     }
 
     /// Partition and sort key of a key of two texts.
@@ -148,9 +154,8 @@ impl Tables {
         let Ok(create) = serde_json::from_str::<Create>(request) else {
             return;
         };
-        let name = create.table_name.clone();
-        if let Some(index) = create.plain() {
-            self.0.insert(name, Table::new(index));
+        if let Some(indexes) = create.plain() {
+            self.0.insert(create.table_name, Table::new(indexes));
         }
     }
 
@@ -196,8 +201,10 @@ impl Tables {
         request: &str,
         named: &Named<'_>,
     ) -> Result<String, Refusal> {
-        if operation == "BatchGetItem" {
-            return self.batch_get(request);
+        match operation {
+            "BatchGetItem" => return self.batch_get(request),
+            "TransactWriteItems" => return self.transact(request),
+            _ => {}
         }
         let name = named.table_name.as_deref().unwrap_or_default();
         let table = self

@@ -12,6 +12,7 @@ mod fixture;
 mod garbage;
 mod kcl;
 mod operator;
+mod presence;
 mod rejects;
 mod reshard;
 mod rows;

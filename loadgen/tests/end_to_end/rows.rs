@@ -3,16 +3,9 @@
 use crate::fixture::{Settings, World, until};
 
 const SHORT: Settings = Settings {
-    poll_ms: 100,
     failover_ms: 3000,
-    checkpoint_ms: 5000,
     shard_sync_ms: 1000,
-    rejects: true,
-    on_reject: "stop",
-    max_card_staleness_ms: 60_000,
-    start: "trim_horizon",
-    worker_id: None,
-    dynamodbstreams: None,
+    ..Settings::DEFAULT
 };
 
 #[tokio::test]

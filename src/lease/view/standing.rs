@@ -31,7 +31,10 @@ impl View {
             Some(parent) => parent.checkpoint == Checkpoint::ShardEnd,
             // A child that was never read and whose parent the stream still has: that parent's row was lost (ended ones
             // are kept until their children were read), and the next shard sync makes it again.
-            None if row.checkpoint == Checkpoint::TrimHorizon && self.may_be_listed(parent) => {
+            None if row.checkpoint == Checkpoint::TrimHorizon
+                && self.may_be_listed(parent)
+                && !self.was_followed(parent) =>
+            {
                 false
             }
             // Its row is gone because it ended; but a scan is no snapshot, and one that met the child alone may have
@@ -48,23 +51,36 @@ impl View {
         }
     }
 
-    /// Whether time alone, or another look, may change where the lease of `row` stands: it waits for a parent that has no row,
-    /// or its owner is not known to live.
+    /// Whether another look that shows nothing new may change where the lease of `row` stands: it was seen once and has a parent
+    /// without a row, its owner is no worker of ours, or was dead before it wrote the row. With thousands of leases this
+    /// has to be rare: a dead worker's leases are in no doubt.
     pub fn is_in_doubt(&self, row: &LeaseRow) -> bool {
+        if row.checkpoint == Checkpoint::ShardEnd {
+            return false;
+        }
         let unknown = |parent: &ShardId| !self.leases.contains_key(parent);
+        let seen_once = !self.was_seen_before(&row.shard);
         let owner = row.owner.as_ref().filter(|owner| **owner != self.me);
-        let lives = |owner| {
-            let peer = self.workers.get(owner);
-            peer.is_some_and(|peer| peer.pulse.still < self.failover)
-        };
-        row.checkpoint != Checkpoint::ShardEnd
-            && (row.parents.iter().any(unknown) || owner.is_some_and(|owner| !lives(owner)))
+        (seen_once && row.parents.iter().any(unknown))
+            || owner.is_some_and(|owner| match self.workers.get(owner) {
+                Some(peer) => {
+                    peer.pulse.still >= self.failover && self.is_newer_than_workers(&row.shard)
+                }
+                None if self.left.contains_key(owner) => self.is_newer_than_workers(&row.shard),
+                None => true,
+            })
     }
 
     /// Whether the stream has the shard, as far as is known.
     fn may_be_listed(&self, shard: &ShardId) -> bool {
         let listed = self.listed.as_ref();
         listed.is_none_or(|shards| shards.contains(shard))
+    }
+
+    /// Whether a child of the shard was begun: then it had ended, and no sync makes its row again.
+    fn was_followed(&self, parent: &ShardId) -> bool {
+        self.leases()
+            .any(|row| row.checkpoint != Checkpoint::TrimHorizon && row.parents.contains(parent))
     }
 
     /// Whether more than one read showed the row.

@@ -26,7 +26,7 @@ pub struct Condition {
 }
 
 /// What the placeholders of an expression stand for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Placeholders<'a> {
     /// `#name` to attribute.
     pub names: HashMap<String, String>,
@@ -35,11 +35,7 @@ pub struct Placeholders<'a> {
 }
 
 impl Placeholders<'_> {
-    /// The attribute that `token` names.
-    ///
-    /// # Errors
-    /// When it is a placeholder that stands for nothing.
-    pub fn name<'t>(&'t self, token: &'t str) -> Result<&'t str, Refusal> {
+    fn name<'t>(&'t self, token: &'t str) -> Result<&'t str, Refusal> {
         if !token.starts_with('#') {
             return Ok(token);
         }
@@ -164,7 +160,7 @@ fn term<'a>(
 }
 
 /// Words, operators, brackets and commas; nothing when there is any other character.
-fn tokens(expression: &str) -> Option<Vec<&str>> {
+pub fn tokens(expression: &str) -> Option<Vec<&str>> {
     let in_word = |c: char| c.is_ascii_alphanumeric() || "_-.#:".contains(c);
     let (mut tokens, mut left) = (Vec::new(), expression.trim_start());
     while let Some(first) = left.chars().next() {
@@ -179,22 +175,6 @@ fn tokens(expression: &str) -> Option<Vec<&str>> {
         left = rest.trim_start();
     }
     Some(tokens)
-}
-
-/// Whether this is the one condition of a put that is played: there is no item of that key yet.
-///
-/// # Errors
-/// When a placeholder stands for nothing.
-pub fn is_put_of_a_new_item(
-    expression: &str,
-    placeholders: &Placeholders<'_>,
-) -> Result<bool, Refusal> {
-    Ok(match tokens(expression).as_deref() {
-        Some(["attribute_not_exists", "(", name, ")"]) => {
-            placeholders.name(name)? == super::keys::PK
-        }
-        _ => false,
-    })
 }
 
 #[cfg(test)]
@@ -273,20 +253,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(after_prefix(prefix).as_deref(), expected, "{prefix:?}");
-        }
-    }
-
-    #[test]
-    fn one_condition_of_a_put_is_played() {
-        for (expression, expected) in [
-            ("attribute_not_exists(PK)", true),
-            ("attribute_not_exists ( #p )", true),
-            ("attribute_not_exists(SK)", false),
-            ("attribute_exists(PK)", false),
-            ("attribute_not_exists(PK) AND SK = :a", false),
-        ] {
-            let played = is_put_of_a_new_item(expression, &placeholders());
-            assert_eq!(played, Ok(expected), "{expression}");
         }
     }
 }

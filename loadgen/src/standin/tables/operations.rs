@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use super::{
     Tables,
-    condition::{Placeholders, is_put_of_a_new_item, parse},
+    condition::{Placeholders, parse},
     keys::{Index, Keys, PK, SK, of_item, of_key, of_start},
     name_of,
     refusal::Refusal,
     requests::{
-        BatchGet, BatchWrite, DeleteItem, GetItem, KEYS_MAX, OnFailure, PutItem, Query, Scan,
-        Select, WRITES_MAX, Write, limit,
+        BatchGet, BatchWrite, DeleteItem, GetItem, KEYS_MAX, PutItem, Query, Scan, Select,
+        WRITES_MAX, Write, limit,
     },
-    table::{Asked, Page, Place, Table},
+    table::{Asked, Page, Table},
 };
 
 const DUPLICATES: &str = "Provided list of item keys contains duplicates";
@@ -23,7 +23,11 @@ const DUPLICATES: &str = "Provided list of item keys contains duplicates";
 /// A reply that says nothing.
 const DONE: &str = "{}";
 
-fn read<'a, T: Deserialize<'a>>(request: &'a str) -> Result<T, Refusal> {
+/// A request out of its text.
+///
+/// # Errors
+/// When it is none of that kind, or has a field that is not played.
+pub fn read<'a, T: Deserialize<'a>>(request: &'a str) -> Result<T, Refusal> {
     serde_json::from_str(request).map_err(|error| Refusal::unread(&error))
 }
 
@@ -31,21 +35,9 @@ fn read<'a, T: Deserialize<'a>>(request: &'a str) -> Result<T, Refusal> {
 pub fn put_item(table: &mut Table, request: &str) -> Result<String, Refusal> {
     let request: PutItem<'_> = read(request)?;
     let text = request.item.get();
-    let keys = of_item(text, table.index())?;
-    if let Some(expression) = request.condition_expression {
-        let placeholders = Placeholders {
-            names: request.expression_attribute_names,
-            ..Placeholders::default()
-        };
-        if !is_put_of_a_new_item(&expression, &placeholders)? {
-            return Err(Refusal::not_played(format_args!(
-                "the condition {expression}"
-            )));
-        }
-        if let Some(old) = table.get(&keys) {
-            let shown = request.return_values_on_condition_check_failure == OnFailure::AllOld;
-            return Err(Refusal::ConditionFailed(shown.then(|| old.clone())));
-        }
+    let keys = of_item(text, table.indexes())?;
+    if let Some(shown) = request.failed(table.get(&keys))? {
+        return Err(Refusal::ConditionFailed(shown));
     }
     table.put(&keys, text);
     Ok(DONE.to_owned())
@@ -61,26 +53,25 @@ pub fn get_item(table: &Table, request: &str) -> Result<String, Refusal> {
 /// DeleteItem.
 pub fn delete_item(table: &mut Table, request: &str) -> Result<String, Refusal> {
     let request: DeleteItem<'_> = read(request)?;
-    table.delete(&of_key(request.key.get())?);
+    let keys = of_key(request.key.get())?;
+    if let Some(shown) = request.failed(table.get(&keys))? {
+        return Err(Refusal::ConditionFailed(shown));
+    }
+    table.delete(&keys);
     Ok(DONE.to_owned())
 }
 
 /// Query.
 pub fn query(table: &Table, request: &str) -> Result<String, Refusal> {
     let request: Query<'_> = read(request)?;
-    let index = match &request.index_name {
-        Some(name) => Some(
-            table
-                .index()
-                .filter(|index| index.name == **name)
-                .ok_or_else(|| {
-                    Refusal::validation(format!(
-                        "The table does not have the specified index: {name}"
-                    ))
-                })?,
-        ),
-        None => None,
-    };
+    let name = request.index_name.as_deref();
+    let (number, index) = name.map(|name| index(table, name)).transpose()?.unzip();
+    let keys_only = index.is_some_and(|index| index.keys_only);
+    if keys_only && request.select == Select::AllAttributes {
+        return Err(Refusal::validation(
+            "Select type ALL_ATTRIBUTES is not supported for an index whose projection type is not ALL",
+        ));
+    }
     if index.is_some() && request.consistent_read == Some(true) {
         return Err(Refusal::validation(
             "Consistent reads are not supported on global secondary indexes",
@@ -101,9 +92,20 @@ pub fn query(table: &Table, request: &str) -> Result<String, Refusal> {
         limit: limit(request.limit)?,
         start: start.as_ref(),
     };
-    let page = table.query(&condition, index.is_some(), asked);
+    let page = table.query(&condition, number, asked);
     let of_index = index.map(|index| (index, condition.partition.as_str()));
     Ok(paged(&page, request.select, of_index))
+}
+
+/// The index of that name, and its number.
+fn index<'t>(table: &'t Table, name: &str) -> Result<(usize, &'t Index), Refusal> {
+    let mut indexes = table.indexes().iter().enumerate();
+    let found = indexes.find(|(_, index)| index.name == name);
+    found.ok_or_else(|| {
+        Refusal::validation(format!(
+            "The table does not have the specified index: {name}"
+        ))
+    })
 }
 
 /// Scan.
@@ -131,7 +133,7 @@ fn paged(page: &Page, select: Select, of_index: Option<(&Index, &str)>) -> Strin
     }
     if let Some(last) = &page.last {
         reply.push_str(r#","LastEvaluatedKey":"#);
-        reply.push_str(&key(last, of_index));
+        reply.push_str(&last.key(of_index));
     }
     reply.push('}');
     reply
@@ -145,19 +147,6 @@ fn push_joined<'a>(reply: &mut String, items: impl Iterator<Item = &'a str> + Cl
         }
         reply.push_str(item);
     }
-}
-
-/// The key of a place, as an item's text.
-fn key(place: &Place, of_index: Option<(&Index, &str)>) -> String {
-    let text = |text: &str| serde_json::json!({ "S": text });
-    let mut key = serde_json::Map::new();
-    if let Some((index, partition)) = of_index {
-        key.insert(index.hash.clone(), text(partition));
-        key.insert(index.range.clone(), text(place.sort()));
-    }
-    key.insert(PK.to_owned(), text(&place.pk));
-    key.insert(SK.to_owned(), text(&place.sk));
-    Value::Object(key).to_string()
 }
 
 /// Keys of which none may stand twice.
@@ -209,7 +198,7 @@ impl Tables {
             for write in writes {
                 let (keys, text) = match write {
                     Write::PutRequest { item } => {
-                        (of_item(item.get(), table.index())?, Some(item.get()))
+                        (of_item(item.get(), table.indexes())?, Some(item.get()))
                     }
                     Write::DeleteRequest { key } => (of_key(key.get())?, None),
                 };
@@ -267,10 +256,10 @@ impl Tables {
         Ok(reply)
     }
 
-    fn plain(&self, name: &str) -> Result<&Table, Refusal> {
+    pub(super) fn plain(&self, name: &str) -> Result<&Table, Refusal> {
         self.0.get(name_of(name)).ok_or_else(|| {
             Refusal::not_played(format_args!(
-                "a batch over plain tables and others; {name} is none of the plain ones, ask for it apart"
+                "a request over plain tables and others; {name} is none of the plain ones, ask for it apart"
             ))
         })
     }

@@ -11,6 +11,53 @@ pub enum Refusal {
     Serialization(String),
     /// The condition did not hold; with the text of the item that was there, when it was asked for.
     ConditionFailed(Option<Arc<str>>),
+    /// At least one condition of a transaction did not hold; what became of each of its actions.
+    Cancelled(Vec<Reason>),
+}
+
+/// Why an action of a transaction was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Because of another one.
+    None,
+    /// Its condition did not hold; with the text of the item that was there, when it was asked for.
+    ConditionFailed(Option<Arc<str>>),
+}
+
+const CONDITION_FAILED: &str = "The conditional request failed";
+
+impl Reason {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::ConditionFailed(_) => "ConditionalCheckFailed",
+        }
+    }
+
+    fn text(&self) -> String {
+        let code = self.code();
+        match self {
+            Self::None => format!(r#"{{"Code":"{code}"}}"#),
+            Self::ConditionFailed(None) => {
+                format!(r#"{{"Code":"{code}","Message":"{CONDITION_FAILED}"}}"#)
+            }
+            Self::ConditionFailed(Some(item)) => {
+                format!(r#"{{"Code":"{code}","Message":"{CONDITION_FAILED}","Item":{item}}}"#)
+            }
+        }
+    }
+}
+
+fn cancelled(reasons: &[Reason]) -> String {
+    let joined = |text: &dyn Fn(&Reason) -> String, by| {
+        let texts: Vec<String> = reasons.iter().map(text).collect();
+        texts.join(by)
+    };
+    let codes = joined(&|reason| reason.code().to_owned(), ", ");
+    let reasons = joined(&Reason::text, ",");
+    format!(
+        r#"{{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]","CancellationReasons":[{reasons}]}}"#
+    )
 }
 
 impl Refusal {
@@ -48,9 +95,10 @@ impl Refusal {
             ),
             Self::ConditionFailed(item) => (
                 "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
-                "The conditional request failed",
+                CONDITION_FAILED,
                 item.as_deref(),
             ),
+            Self::Cancelled(reasons) => return cancelled(reasons),
         };
         let message = serde_json::Value::from(message);
         match item {

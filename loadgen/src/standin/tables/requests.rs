@@ -29,21 +29,34 @@ impl<'de> Deserialize<'de> for Ignored {
 }
 
 macro_rules! request {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
+    (@whole $(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "PascalCase")]
         pub struct $name<'a> {
             $($(#[$field_doc])* pub $field: $kind,)*
-            #[serde(default, rename = "TableName")]
-            _table_name: Ignored,
             #[serde(default, rename = "ReturnConsumedCapacity")]
             _capacity: Ignored,
             #[serde(default, rename = "ReturnItemCollectionMetrics")]
             _metrics: Ignored,
         }
     };
+    ($(#[$doc:meta])* $name:ident { $($fields:tt)* }) => {
+        request! {
+            @whole $(#[$doc])* $name {
+                $($fields)*
+                /// Read before.
+                #[serde(default, rename = "TableName")]
+                _table_name: Ignored,
+            }
+        }
+    };
 }
+
+// Here, where the macro is known.
+mod conditional;
+
+pub use conditional::{Action, DeleteItem, PutItem, TransactWrite};
 
 request! {
     /// BatchWriteItem.
@@ -95,37 +108,6 @@ request! {
         _projection: Ignored,
         #[serde(default, rename = "ExpressionAttributeNames")]
         _names: Ignored,
-    }
-}
-
-request! {
-    /// PutItem.
-    PutItem {
-        /// As text.
-        #[serde(borrow)]
-        item: &'a RawValue,
-        /// What must hold.
-        #[serde(borrow, default)]
-        condition_expression: Option<Cow<'a, str>>,
-        /// Of the condition.
-        #[serde(default)]
-        expression_attribute_names: HashMap<String, String>,
-        /// What a refusal shows.
-        #[serde(default)]
-        return_values_on_condition_check_failure: OnFailure,
-        #[serde(default, rename = "ReturnValues")]
-        _return_values: Nothing,
-    }
-}
-
-request! {
-    /// DeleteItem.
-    DeleteItem {
-        /// As text.
-        #[serde(borrow)]
-        key: &'a RawValue,
-        #[serde(default, rename = "ReturnValues")]
-        _return_values: Nothing,
     }
 }
 
@@ -231,34 +213,14 @@ pub fn limit(given: Option<u32>) -> Result<usize, Refusal> {
     }
 }
 
-/// What a refused put shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum OnFailure {
-    /// Nothing.
-    #[default]
-    None,
-    /// The item that is there.
-    AllOld,
-}
-
-/// What a write shows: nothing. Other values are not played.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Nothing {
-    /// Nothing.
-    #[default]
-    None,
-}
-
 /// What a page holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Select {
     /// Whole items.
-    #[default]
     AllAttributes,
-    /// The same: the index holds whole items.
+    /// What the table or index holds of the items.
+    #[default]
     AllProjectedAttributes,
     /// How many there are.
     Count,

@@ -1,4 +1,4 @@
-//! One plain table: items as the texts they came in, ordered for scans and queries, and one index over them.
+//! One plain table: items as the texts they came in, ordered for scans and queries, and indexes over them.
 //!
 //! Partitions are ordered by a hash of their key, as DynamoDB's are, so that a segment of a scan is a range of hashes
 //! and a scan goes on from any key, stored or not. Whoever calls has checked the keys; nothing here can fail.
@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     condition::{Condition, Range, after},
-    keys::{Index, Keys, of_item},
+    keys::{Index, Keys, PK, SK, of_item},
 };
 
 /// Bytes of item text after which a page ends (service limit; the text is somewhat longer than what DynamoDB counts).
@@ -28,9 +28,17 @@ pub struct Place {
 }
 
 impl Place {
-    /// Its sort key in the partition.
-    pub fn sort(&self) -> &str {
-        &self.sort
+    /// Its key as an item's text: in the table, or in that partition of an index.
+    pub fn key(&self, of_index: Option<(&Index, &str)>) -> String {
+        let text = |text: &str| serde_json::json!({ "S": text });
+        let mut key = serde_json::Map::new();
+        if let Some((index, partition)) = of_index {
+            key.insert(index.hash.clone(), text(partition));
+            key.insert(index.range.clone(), text(&self.sort));
+        }
+        key.insert(PK.to_owned(), text(&self.pk));
+        key.insert(SK.to_owned(), text(&self.sk));
+        serde_json::Value::Object(key).to_string()
     }
 }
 
@@ -39,9 +47,10 @@ type Partition = BTreeMap<Place, Arc<str>>;
 /// A table. It holds what was put until it is deleted.
 #[derive(Debug)]
 pub struct Table {
-    index: Option<Index>,
+    indexes: Vec<Index>,
     items: BTreeMap<(u64, Arc<str>), Partition>,
-    indexed: BTreeMap<Arc<str>, Partition>,
+    /// Of each index, its partitions: what it gives of the items that have both of its attributes.
+    indexed: Vec<BTreeMap<Arc<str>, Partition>>,
 }
 
 /// Items that one call gives, and the last of them when there may be more.
@@ -74,41 +83,47 @@ pub struct Asked<'a> {
     pub forward: bool,
     /// Most items of the page, at least 1.
     pub limit: usize,
-    /// The last item of the page before.
+    /// The last item of the page before; its only index is the one that is asked.
     pub start: Option<&'a Keys<'a>>,
 }
 
 impl Table {
     /// An empty table.
-    pub fn new(index: Option<Index>) -> Self {
+    pub fn new(indexes: Vec<Index>) -> Self {
         Self {
-            index,
+            indexed: vec![BTreeMap::new(); indexes.len()],
+            indexes,
             items: BTreeMap::new(),
-            indexed: BTreeMap::new(),
         }
     }
 
-    /// Its index.
-    pub fn index(&self) -> Option<&Index> {
-        self.index.as_ref()
+    /// Its indexes, in the order of their creation.
+    pub fn indexes(&self) -> &[Index] {
+        &self.indexes
     }
 
-    /// Stores an item in place of the one of its key.
+    /// Stores an item in place of the one of its key. Its keys are those of the table's indexes.
     pub fn put(&mut self, keys: &Keys<'_>, text: &str) {
         let (place, text) = (place(&keys.pk, &keys.sk), Arc::<str>::from(text));
         let partition = self.items.entry(partition(place.pk.clone())).or_default();
         if let Some(old) = partition.insert(place.clone(), text.clone()) {
-            unindex(&mut self.indexed, self.index.as_ref(), &place, &old);
+            self.unindex(&place, &old);
         }
-        let Some((hash, range)) = &keys.index else {
-            return;
-        };
-        let place = indexed(&place, range);
-        match self.indexed.get_mut(&**hash) {
-            Some(partition) => drop(partition.insert(place, text)),
-            None => {
-                let partition = Partition::from([(place, text)]);
-                self.indexed.insert(hash.as_ref().into(), partition);
+        let indexes = self.indexes.iter().zip(&mut self.indexed);
+        for ((index, indexed), at) in indexes.zip(&keys.indexed) {
+            let Some((hash, range)) = at else { continue };
+            let place = place_in_index(&place, range);
+            let given = if index.keys_only {
+                place.key(Some((index, hash))).into()
+            } else {
+                text.clone()
+            };
+            match indexed.get_mut(&**hash) {
+                Some(partition) => drop(partition.insert(place, given)),
+                None => {
+                    let partition = Partition::from([(place, given)]);
+                    indexed.insert(hash.as_ref().into(), partition);
+                }
             }
         }
     }
@@ -130,23 +145,22 @@ impl Table {
             if partition.is_empty() {
                 self.items.remove(&key);
             }
-            unindex(&mut self.indexed, self.index.as_ref(), &place, &old);
+            self.unindex(&place, &old);
         }
     }
 
-    /// Items of one partition of the table, or of its index.
-    pub fn query(&self, condition: &Condition, of_index: bool, asked: Asked<'_>) -> Page {
+    /// Items of one partition of the table, or of the index of that number.
+    pub fn query(&self, condition: &Condition, index: Option<usize>, asked: Asked<'_>) -> Page {
         let mut page = Page::default();
         let key = condition.partition.as_str();
-        let found = if of_index {
-            self.indexed.get(key)
-        } else {
-            self.items.get(&partition(key.into()))
+        let found = match index {
+            Some(index) => self.indexed.get(index).and_then(|indexed| indexed.get(key)),
+            None => self.items.get(&partition(key.into())),
         };
         let start = asked.start.map(|keys| {
             let place = place(&keys.pk, &keys.sk);
-            match &keys.index {
-                Some((_, range)) if of_index => indexed(&place, range),
+            match keys.indexed.first() {
+                Some(Some((_, range))) => place_in_index(&place, range),
                 _ => place,
             }
         });
@@ -209,6 +223,21 @@ impl Table {
         }
         Some(page)
     }
+
+    /// Takes an item that is gone from the table out of the indexes.
+    fn unindex(&mut self, place: &Place, old: &str) {
+        // It was read when it was put, so it can be read again.
+        let keys = of_item(old, &self.indexes).map(|keys| keys.indexed);
+        for (indexed, at) in self.indexed.iter_mut().zip(keys.iter().flatten()) {
+            let Some((hash, range)) = at else { continue };
+            if let Some(partition) = indexed.get_mut(&**hash) {
+                partition.remove(&place_in_index(place, range));
+                if partition.is_empty() {
+                    indexed.remove(&**hash);
+                }
+            }
+        }
+    }
 }
 
 fn partition(pk: Arc<str>) -> (u64, Arc<str>) {
@@ -227,7 +256,7 @@ fn place(pk: &str, sk: &str) -> Place {
 }
 
 /// The place in the index of an item of the table.
-fn indexed(place: &Place, range: &str) -> Place {
+fn place_in_index(place: &Place, range: &str) -> Place {
     let mut place = place.clone();
     if *place.sort != *range {
         place.sort = range.into();
@@ -267,23 +296,4 @@ fn bounds(range: &Range, start: Option<Place>, forward: bool) -> Option<(Place, 
     }
     // A range that ends before it begins would panic.
     (until.as_ref().is_none_or(|until| from < *until)).then_some((from, until))
-}
-
-fn unindex(
-    indexed_items: &mut BTreeMap<Arc<str>, Partition>,
-    index: Option<&Index>,
-    place: &Place,
-    old: &str,
-) {
-    // It was read when it was put, so it can be read again.
-    let keys = index.and_then(|index| of_item(old, Some(index)).ok());
-    let Some((hash, range)) = keys.and_then(|keys| keys.index) else {
-        return;
-    };
-    if let Some(partition) = indexed_items.get_mut(&*hash) {
-        partition.remove(&indexed(place, &range));
-        if partition.is_empty() {
-            indexed_items.remove(&*hash);
-        }
-    }
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::{
     Client,
-    operation::put_item::PutItemError,
+    operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
     types::{
         AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
         KeysAndAttributes, Put, PutRequest, ReturnValuesOnConditionCheckFailure,
-        ScalarAttributeType, TransactWriteItem, WriteRequest,
+        ScalarAttributeType, Select, TransactWriteItem, WriteRequest,
     },
 };
 
@@ -116,6 +116,56 @@ async fn decisions_are_written_and_found_through_the_sdk() {
         .expression_attribute_values(":s", AttributeValue::S("AT#0095".to_owned()));
     let passed = passed.send().await.expect("found");
     assert_eq!(sorts(passed.items()), ["AT#0095", "AT#0097", "AT#0099"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_moves_between_areas_and_never_back_in_time() {
+    let (_standins, clients) = started(1).await;
+    let client = &clients.dynamodb;
+    let moved = |card: usize, area: &str, at: u32| {
+        let mut moved = key(&item(card, 0, ""));
+        let at = AttributeValue::N(at.to_string());
+        moved.insert("Area".to_owned(), AttributeValue::S(area.to_owned()));
+        moved.insert("ScannedAt".to_owned(), at.clone());
+        let put = Put::builder()
+            .table_name(TABLE)
+            .set_item(Some(moved))
+            .condition_expression("attribute_not_exists(ScannedAt) OR ScannedAt <= :at")
+            .expression_attribute_values(":at", at)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        TransactWriteItem::builder()
+            .put(put.build().expect("complete"))
+            .build()
+    };
+    let transact = |moves: Vec<TransactWriteItem>| {
+        let call = client.transact_write_items();
+        call.set_transact_items(Some(moves)).send()
+    };
+    let both = vec![moved(1, "lab", 9), moved(2, "lab", 9)];
+    transact(both).await.expect("both are new");
+    transact(vec![moved(1, "hall", 10)]).await.expect("newer");
+    let late = transact(vec![moved(2, "hall", 11), moved(1, "lab", 9)]).await;
+    let reasons = match late.map_err(|error| error.into_service_error()) {
+        Err(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            cancelled.cancellation_reasons.unwrap_or_default()
+        }
+        other => panic!("{other:?}"),
+    };
+    let codes: Vec<Option<&str>> = reasons.iter().map(|reason| reason.code()).collect();
+    assert_eq!(codes, [Some("None"), Some("ConditionalCheckFailed")]);
+    let old = reasons[1].item().and_then(|old| old.get("Area"));
+    assert_eq!(old, Some(&AttributeValue::S("hall".to_owned())));
+    for (area, expected) in [("lab", 1), ("hall", 1), ("yard", 0)] {
+        let inside = client
+            .query()
+            .table_name(TABLE)
+            .index_name("ByArea")
+            .select(Select::Count)
+            .key_condition_expression("Area = :area")
+            .expression_attribute_values(":area", AttributeValue::S(area.to_owned()));
+        let inside = inside.send().await.expect("counted");
+        assert_eq!(inside.count(), expected, "{area}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
