@@ -86,7 +86,8 @@ pub fn access(config: &Config, order: &Order) -> anyhow::Result<ExitCode> {
             }
             Order::One { row, must_exist } => single::change(&table, row, *must_exist).await,
             Order::Forgive { card } => {
-                let now_s = Clock::System.now_ms() / 1000;
+                // The next whole second: what was swiped within this one is forgiven, too.
+                let now_s = Clock::System.now_ms() / 1000 + 1;
                 let row = of_card(
                     card,
                     [("ForgivenAt", Some(Value::Number(now_s.to_string())))],
