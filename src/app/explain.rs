@@ -23,7 +23,7 @@ use crate::{
     pipeline::explain::{
         Explanation, PRESENCE, Question, Standing, Wanted, explain, groups, limited, view, wanted,
     },
-    ports::Clock,
+    ports::{Clock, Fault, FaultKind},
 };
 
 /// Longest time of one call. A person waits.
@@ -134,11 +134,8 @@ impl Tables {
                     items.extend(found.context("the decision table cannot be read")?);
                 }
                 if let Some(area) = limited(&known, &order.door) {
-                    inside = Some(
-                        count(decisions, &area)
-                            .await
-                            .context("the decision table cannot be counted")?,
-                    );
+                    let counted = count(decisions, &area).await;
+                    inside = counted.context("the decision table cannot be counted")?;
                 }
             }
             // Where the card is names an area, too.
@@ -180,7 +177,7 @@ async fn all(
     table: &ItemTable,
     index: Option<&str>,
     partition: (&str, &str),
-) -> anyhow::Result<Vec<Item>> {
+) -> Result<Vec<Item>, Fault> {
     let (mut items, mut start) = (Vec::new(), None);
     loop {
         let question = Query {
@@ -199,9 +196,13 @@ async fn all(
     }
 }
 
-async fn count(table: &ItemTable, area: &str) -> anyhow::Result<i64> {
-    let inside = all(table, Some("ByArea"), ("Area", area)).await?;
-    Ok(i64::try_from(inside.len()).unwrap_or(i64::MAX))
+/// How many cards are in the area; nothing when the table has no index to count by, as the daemon then does not know either.
+async fn count(table: &ItemTable, area: &str) -> anyhow::Result<Option<i64>> {
+    match all(table, Some("ByArea"), ("Area", area)).await {
+        Ok(inside) => Ok(Some(i64::try_from(inside.len()).unwrap_or(i64::MAX))),
+        Err(fault) if matches!(fault.kind, FaultKind::Refused | FaultKind::NotFound) => Ok(None),
+        Err(fault) => Err(fault.into()),
+    }
 }
 
 fn tell(question: &Question<'_>, explained: &Explanation) -> String {

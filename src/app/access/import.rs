@@ -98,7 +98,7 @@ pub async fn import(
     {
         progress.add(differences.len());
         for (row, difference) in differences {
-            if dry_run && difference != Difference::Same {
+            if dry_run && matches!(difference, Difference::New(..) | Difference::Changed(..)) {
                 out(&format!("{}\n", tell(row, &difference)))?;
             }
             plan.take(row, difference);
