@@ -41,11 +41,11 @@ impl Rules for Granted {
         true
     }
 
-    fn settle(&mut self, _: &Swipe<'_>, ruling: &Ruling) -> Verdict {
+    fn settle(&mut self, _: usize, _: &Swipe<'_>, ruling: &Ruling) -> Verdict {
         ruling.verdict
     }
 
-    fn repeated(&mut self, _: &Swipe<'_>, _: &Answer, _: &Ruling) {}
+    fn repeated(&mut self, _: usize, _: &Swipe<'_>, _: &Answer, _: &Ruling) {}
 }
 
 fn bench(criterion: &mut Criterion) {

@@ -52,6 +52,7 @@ impl Desk {
         let view = self.cache.view();
         let judged = judge_all(&users, &self.shard, &mut self.recent, memory, view);
         encode::outboxes(&judged, false, &mut self.events, &mut self.letters);
+        black_box(self.presences.take_moves(&judged.decisions));
     }
 }
 

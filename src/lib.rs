@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A page is the unit: read, decide, write, then the checkpoint moves. Nothing is shared between shards but the access
-//! cache. A record between two checkpoints always ends as a stored decision or a stored reject.
+//! cache, and how many cards are in an area. A record between two checkpoints always ends as a stored decision or a stored reject.
 //!
 //! # Invariants
 //!
@@ -27,7 +27,7 @@
 //! | layer | modules | may use |
 //! |---|---|---|
 //! | vocabulary | [`model`] | std |
-//! | pure logic | `pipeline::{aggregate, batch, decide, decode, encode, judge, recent}`, [`access`] but its feed, [`lease`] but its coordinator | vocabulary; no clock, no randomness, no I/O |
+//! | pure logic | `pipeline::{aggregate, batch, decide, decode, encode, hearing, judge, occupancy, presence, recent, replay}`, [`access`] but its feed, [`lease`] but its coordinator | vocabulary; no clock, no randomness, no I/O |
 //! | ports | [`ports`] | vocabulary |
 //! | loops | `pipeline::{consumer, desk, reader, writer}`, `access::feed`, `lease::coordinator` | all above, tokio, tracing, [`metrics`] |
 //! | adapters | [`aws`] | vocabulary, ports, the AWS SDK |

@@ -142,7 +142,7 @@ pub trait DecisionTable: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Option<Presence>>, Fault>> + Send;
 
     /// Stores where cards are (at most one batch, no card twice in a group), unless something newer is stored.
-    fn put_presences(&self, moves: &[Move]) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn put_presences(&self, moves: &[Move<'_>]) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// How many cards are in the area; nothing when the table has no index to count by.
     fn count_inside(&self, area: &str) -> impl Future<Output = Result<Option<u64>, Fault>> + Send;

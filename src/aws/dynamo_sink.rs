@@ -179,7 +179,7 @@ impl DecisionTable for TableSink {
         presence::look(&self.client, &self.table, asked).await
     }
 
-    async fn put_presences(&self, moves: &[Move]) -> Result<(), Fault> {
+    async fn put_presences(&self, moves: &[Move<'_>]) -> Result<(), Fault> {
         presence::store(&self.client, &self.table, moves).await
     }
 

@@ -22,15 +22,24 @@ pub struct Presence {
 
 /// A card that moved, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
+pub struct Move<'a> {
     /// The card.
-    pub card: Box<str>,
+    pub card: &'a str,
     /// The group of areas.
     pub group: Arc<str>,
     /// Where it is now.
     pub presence: Presence,
     /// The access point that it passed.
-    pub access_point: Box<str>,
-    /// The decision that let it pass.
-    pub decision_id: String,
+    pub access_point: &'a str,
+    /// Device and number of the swipe that was granted.
+    pub device_id: &'a str,
+    /// See `device_id`.
+    pub device_seq: u64,
+}
+
+impl Move<'_> {
+    /// `device_id#device_seq`: the decision that let the card pass.
+    pub fn decision_id(&self) -> String {
+        format!("{}#{}", self.device_id, self.device_seq)
+    }
 }

@@ -36,15 +36,14 @@ impl Rules for Hearing<'_> {
         self.presences.knows(decisions, rulings, book)
     }
 
-    fn settle(&mut self, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict {
-        let book = self.view.rulebook();
-        self.presences.settle(swipe, ruling, book, self.occupancy)
+    fn settle(&mut self, index: usize, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict {
+        let (book, occupancy) = (self.view.rulebook(), self.occupancy);
+        self.presences.settle(index, swipe, ruling, book, occupancy)
     }
 
-    fn repeated(&mut self, swipe: &Swipe<'_>, answer: &Answer, ruling: &Ruling) {
-        let book = self.view.rulebook();
-        let occupancy = self.occupancy;
+    fn repeated(&mut self, index: usize, swipe: &Swipe<'_>, answer: &Answer, ruling: &Ruling) {
+        let (book, occupancy) = (self.view.rulebook(), self.occupancy);
         self.presences
-            .repeated(swipe, answer, ruling, book, occupancy);
+            .repeated(index, swipe, answer, ruling, book, occupancy);
     }
 }

@@ -127,11 +127,11 @@ pub trait Rules {
     /// while where one of the cards is has to be looked up first.
     fn rule(&mut self, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool;
 
-    /// The verdict on a swipe that has no answer yet.
-    fn settle(&mut self, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict;
+    /// The verdict on a swipe that has no answer yet, the `index`th of all that are judged.
+    fn settle(&mut self, index: usize, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict;
 
     /// A swipe has this answer already.
-    fn repeated(&mut self, swipe: &Swipe<'_>, answer: &Answer, ruling: &Ruling);
+    fn repeated(&mut self, index: usize, swipe: &Swipe<'_>, answer: &Answer, ruling: &Ruling);
 }
 
 /// Judges `users`, which are of `shard`, at `now_ms`, and appends to `judged`. Returns how many were judged: fewer than all
@@ -161,13 +161,14 @@ pub fn judge<'a>(
             judged.rejects.truncate(rejected);
             return index * RUN;
         }
-        for (decision, ruling) in decisions.iter_mut().zip(rulings.drain(..)) {
+        let rulings = rulings.drain(..);
+        for (index, (decision, ruling)) in (first..).zip(decisions.iter_mut().zip(rulings)) {
             let (answer, repeat) = recent.answer(&decision.swipe, || Answer {
-                verdict: rules.settle(&decision.swipe, &ruling),
+                verdict: rules.settle(index, &decision.swipe, &ruling),
                 decided_at_ms: now_ms,
             });
             if repeat {
-                rules.repeated(&decision.swipe, &answer, &ruling);
+                rules.repeated(index, &decision.swipe, &answer, &ruling);
             }
             let late = !policy.actuates(decision.swipe.swiped_at_ms, now_ms);
             decision.answer = answer;
@@ -276,11 +277,11 @@ mod tests {
             true
         }
 
-        fn settle(&mut self, _: &Swipe<'_>, ruling: &Ruling) -> Verdict {
+        fn settle(&mut self, _: usize, _: &Swipe<'_>, ruling: &Ruling) -> Verdict {
             ruling.verdict
         }
 
-        fn repeated(&mut self, _: &Swipe<'_>, _: &Answer, _: &Ruling) {}
+        fn repeated(&mut self, _: usize, _: &Swipe<'_>, _: &Answer, _: &Ruling) {}
     }
 
     fn judge_all<'a>(

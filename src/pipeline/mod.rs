@@ -4,8 +4,8 @@
 //! reader ─▶ page ─▶ judge: unpack, decode, decide ─▶ encode, batch ─▶ writer ─▶ all stored ─▶ report
 //! ```
 //!
-//! `aggregate`, `decode`, `decide`, `judge`, `encode`, `batch` and `recent` are pure; `reader`, `writer`, `desk` and `consumer`
-//! wait. A page is the unit: it is read, decided, stored and reported as a whole, and nothing is shared between
+//! `aggregate`, `decode`, `decide`, `presence`, `judge`, `encode`, `batch` and `recent` are pure; `reader`, `writer`, `desk` and
+//! `consumer` wait. `decide` asks the rules that need no memory, `presence` those that do. A page is the unit: it is read, decided, stored and reported as a whole, and nothing is shared between
 //! shards but the access cache.
 
 pub mod aggregate;

@@ -17,7 +17,10 @@
 
 mod memory;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     access::rulebook::{AreaRules, Passage, Point, Rulebook},
@@ -34,48 +37,47 @@ use crate::{
     },
 };
 
-use memory::Memories;
+use memory::{Known, Memories};
 
 /// Where the cards of one shard are.
 #[derive(Debug, Default)]
 pub struct Presences {
     memory: Memories,
-    /// What changed since it was stored last.
-    moves: Vec<Move>,
+    /// What changed in this part of a page, by the index of the decision that changed it.
+    moves: Vec<(usize, Arc<str>, Presence)>,
+}
+
+/// A swipe, its index in its part of a page, and what the rules go on with.
+struct Step<'a> {
+    index: usize,
+    swipe: &'a Swipe<'a>,
+    passage: Passage<'a>,
+    book: &'a Rulebook,
+    occupancy: &'a Occupancy,
 }
 
 impl Presences {
-    /// The groups of `passage` of which nothing is remembered for `card`, not even that it was never there.
-    pub fn missing<'a>(
-        &'a self,
-        card: &str,
-        passage: Passage<'a>,
-    ) -> impl Iterator<Item = &'a Arc<str>> {
-        let known = self.memory.of(card);
-        let remembered = move |group: &Arc<str>| {
-            known.is_some_and(|known| known.iter().any(|(name, _)| name == group))
-        };
-        let groups = passage.from.into_iter().chain(passage.to);
-        let groups = groups.map(|area| &area.group);
-        groups.filter(move |group| !remembered(group))
-    }
-
-    /// Whether where the card of each ruling is, is remembered.
-    pub fn knows(&self, decisions: &[Decision<'_>], rulings: &[Ruling], book: &Rulebook) -> bool {
-        decisions.iter().zip(rulings).all(|(decision, ruling)| {
+    /// Whether where the card of each ruling is, is remembered; and then it is for as long as these are settled.
+    pub fn knows(
+        &mut self,
+        decisions: &[Decision<'_>],
+        rulings: &[Ruling],
+        book: &Rulebook,
+    ) -> bool {
+        let mut knows = true;
+        for (decision, ruling) in decisions.iter().zip(rulings) {
             let point = ruling.memory.and_then(|memory| book.point(memory.point));
-            point.is_none_or(|point| {
+            knows &= point.is_none_or(|point| {
                 let passage = book.passage(point);
-                self.missing(&decision.swipe.card_id, passage)
-                    .next()
-                    .is_none()
-            })
-        })
+                self.missing(&decision.swipe.card_id, passage).is_empty()
+            });
+        }
+        knows
     }
 
     /// The cards and groups of these swipes that the table has to be asked about, each once.
     pub fn unknown(
-        &self,
+        &mut self,
         decisions: &[Decision<'_>],
         book: &Rulebook,
     ) -> Vec<(Box<str>, Arc<str>)> {
@@ -92,54 +94,85 @@ impl Presences {
         unknown.into_iter().collect()
     }
 
+    /// The groups of `passage` of which nothing is remembered for `card`, not even that it was never there.
+    fn missing<'a>(&mut self, card: &str, passage: Passage<'a>) -> Vec<&'a Arc<str>> {
+        let known = self.memory.touch(card);
+        let remembered = |group: &Arc<str>| {
+            let mut known = known.iter().flat_map(|known| known.iter());
+            known.any(|(name, _)| name == group)
+        };
+        // Nothing is allocated for an empty list.
+        let groups = passage.areas().map(|area| &area.group);
+        groups.filter(|group| !remembered(group)).collect()
+    }
+
     /// The table was asked about `card` in `group`.
     pub fn learn(&mut self, card: &str, group: &Arc<str>, presence: Option<Presence>) {
         self.memory.set(card, group, presence);
     }
 
-    /// Takes what changed since the last call, the last state of each card and group.
-    pub fn take_moves(&mut self) -> Vec<Move> {
-        let mut moves = std::mem::take(&mut self.moves);
-        // The last one of a card and group is what counts, and a key may stand once in a write.
-        let mut seen = BTreeSet::new();
-        moves.reverse();
-        moves.retain(|moved| seen.insert((moved.card.clone(), Arc::clone(&moved.group))));
-        moves
+    /// Takes what changed since the last call by these decisions: the last state of each card and group.
+    pub fn take_moves<'a>(&mut self, decisions: &'a [Decision<'a>]) -> Vec<Move<'a>> {
+        let mut seen = HashSet::new();
+        let mut last = Vec::new();
+        // A key may stand once in a write.
+        for (index, group, presence) in self.moves.drain(..).rev() {
+            let Some(Decision { swipe, .. }) = decisions.get(index) else {
+                continue;
+            };
+            if seen.insert((&*swipe.card_id, Arc::clone(&group))) {
+                last.push(Move {
+                    card: &swipe.card_id,
+                    group,
+                    presence,
+                    access_point: &swipe.access_point,
+                    device_id: &swipe.device_id,
+                    device_seq: swipe.device_seq,
+                });
+            }
+        }
+        last
     }
 
-    /// What is answered to `swipe` after rules 21 and 24; a grant moves the card.
+    /// What is answered to `swipe`, the `index`th of its part, after rules 21 and 24; a grant moves the card.
     pub fn settle(
         &mut self,
+        index: usize,
         swipe: &Swipe<'_>,
         ruling: &Ruling,
         book: &Rulebook,
         occupancy: &Occupancy,
     ) -> Verdict {
-        let Some(memory) = ruling.memory else {
+        let point = ruling.memory.and_then(|memory| book.point(memory.point));
+        let (Some(memory), Some(point)) = (ruling.memory, point) else {
             return ruling.verdict;
         };
-        let Some(point) = book.point(memory.point) else {
-            return ruling.verdict;
+        let step = Step {
+            index,
+            swipe,
+            passage: book.passage(point),
+            book,
+            occupancy,
         };
-        let passage = book.passage(point);
-        let verdict = match memory.reached {
-            true => self.verdict(
-                swipe,
-                ruling.verdict,
+        let mut verdict = ruling.verdict;
+        if memory.reached {
+            let nothing = Known::new();
+            let known = self.memory.touch(&swipe.card_id);
+            verdict = step.verdict(
+                verdict,
                 &memory,
-                (point, passage),
-                book,
-                occupancy,
-            ),
-            false => ruling.verdict,
-        };
-        self.follow(swipe, verdict, passage, book, occupancy);
+                point,
+                known.map_or(&nothing, |known| known),
+            );
+        }
+        self.follow(&step, verdict);
         verdict
     }
 
     /// A swipe that was answered before: its card moved then, if it was granted. Changes nothing that is newer.
     pub fn repeated(
         &mut self,
+        index: usize,
         swipe: &Swipe<'_>,
         answer: &Answer,
         ruling: &Ruling,
@@ -148,35 +181,62 @@ impl Presences {
     ) {
         let point = ruling.memory.and_then(|memory| book.point(memory.point));
         if let Some(point) = point {
-            self.follow(swipe, answer.verdict, book.passage(point), book, occupancy);
+            let step = Step {
+                index,
+                swipe,
+                passage: book.passage(point),
+                book,
+                occupancy,
+            };
+            self.follow(&step, answer.verdict);
         }
     }
 
-    fn verdict(
-        &self,
-        swipe: &Swipe<'_>,
-        verdict: Verdict,
-        memory: &Memory,
-        (point, passage): (&Point, Passage<'_>),
-        book: &Rulebook,
-        occupancy: &Occupancy,
-    ) -> Verdict {
+    /// What a grant changes.
+    fn follow(&mut self, step: &Step<'_>, verdict: Verdict) {
+        if verdict.reason.outcome() != Outcome::Grant {
+            return;
+        }
+        let Passage { from, to } = step.passage;
+        let (card, at_ms) = (&*step.swipe.card_id, step.swipe.swiped_at_ms);
+        let entered = to.map(|to| (&to.group, Place::Inside(Arc::clone(&to.id))));
+        // Whoever enters an inner area stays in the outer one.
+        let left = from
+            .filter(|from| to.is_none_or(|to| to.group != from.group && !to.is_within(&from.id)));
+        let left = left.map(|from| (&from.group, Place::Outside));
+        for (group, place) in entered.into_iter().chain(left) {
+            let now = Presence { place, at_ms };
+            let before = self.memory.touch(card);
+            let before = before.and_then(|known| memory::presence(known, group));
+            if before.is_some_and(|before| before.at_ms > at_ms || *before == now) {
+                continue;
+            }
+            let was = before.map(|before| &before.place);
+            step.occupancy.moved(was, &now.place, step.book);
+            self.moves
+                .push((step.index, Arc::clone(group), now.clone()));
+            self.memory.set(card, group, Some(now));
+        }
+    }
+}
+
+impl Step<'_> {
+    fn verdict(&self, verdict: Verdict, memory: &Memory, point: &Point, known: &Known) -> Verdict {
+        let Passage { from, to } = self.passage;
         let exempt = |what| memory.exemptions.contains(what);
         let violated = match exempt(Exemptions::PASSBACK) {
             true => PassbackMode::Off,
-            false => self.violated(swipe, memory, passage, book),
+            false => self.violated(memory, known),
         };
-        let full = passage.to.filter(|to| {
-            let inside = passage.from.is_some_and(|from| from.is_within(&to.id));
+        let full = to.is_some_and(|to| {
+            let inside = from.is_some_and(|from| from.is_within(&to.id));
             let limit = i64::from(to.occupancy_upper);
-            limit > 0
-                && !inside
-                && !exempt(Exemptions::OCCUPANCY)
-                && occupancy.count(&to.id) >= limit
+            let limited = limit > 0 && !inside && !exempt(Exemptions::OCCUPANCY);
+            limited && self.occupancy.count(&to.id) >= limit
         });
-        let denied = match (violated, full) {
-            (PassbackMode::Hard, _) => Some(Reason::AntiPassbackViolation),
-            (_, Some(_)) => Some(Reason::OccupancyLimit),
+        let denied = match violated {
+            PassbackMode::Hard => Some(Reason::AntiPassbackViolation),
+            _ if full => Some(Reason::OccupancyLimit),
             _ => None,
         };
         let open = point.direction == Direction::Out && point.egress == Egress::AlwaysAllow;
@@ -192,16 +252,11 @@ impl Presences {
     }
 
     /// Rule 21: the strictest mode that is violated.
-    fn violated(
-        &self,
-        swipe: &Swipe<'_>,
-        memory: &Memory,
-        Passage { from, to }: Passage<'_>,
-        book: &Rulebook,
-    ) -> PassbackMode {
-        let known = |area: &AreaRules| {
-            let presence = self.memory.presence(&swipe.card_id, &area.group)?;
-            let age_ms = swipe.swiped_at_ms.saturating_sub(presence.at_ms);
+    fn violated(&self, memory: &Memory, known: &Known) -> PassbackMode {
+        let Passage { from, to } = self.passage;
+        let place = |area: &AreaRules| {
+            let presence = memory::presence(known, &area.group)?;
+            let age_ms = self.swipe.swiped_at_ms.saturating_sub(presence.at_ms);
             let timeout = area.passback_timeout_ms;
             let counts = age_ms >= 0
                 && (timeout == 0 || age_ms < timeout)
@@ -210,61 +265,18 @@ impl Presences {
         };
         let is_in = |place: &Place, area: &AreaRules| match place {
             Place::Outside => false,
-            Place::Inside(id) => match book.area(id) {
-                Some(inner) => inner.is_within(&area.id),
-                None => *id == area.id,
-            },
+            Place::Inside(id) if *id == area.id => true,
+            Place::Inside(id) => self
+                .book
+                .area(id)
+                .is_some_and(|inner| inner.is_within(&area.id)),
         };
         let comes_out = |to: &AreaRules| from.is_some_and(|from| from.is_within(&to.id));
         let again =
-            to.filter(|to| !comes_out(to) && known(to).is_some_and(|place| is_in(place, to)));
-        let not_there = from.filter(|from| known(from).is_some_and(|place| !is_in(place, from)));
+            to.filter(|to| !comes_out(to) && place(to).is_some_and(|place| is_in(place, to)));
+        let not_there = from.filter(|from| place(from).is_some_and(|place| !is_in(place, from)));
         let modes = again.into_iter().chain(not_there).map(|area| area.passback);
         modes.max_by_key(|mode| *mode as u8).unwrap_or_default()
-    }
-
-    /// What a grant changes.
-    fn follow(
-        &mut self,
-        swipe: &Swipe<'_>,
-        verdict: Verdict,
-        Passage { from, to }: Passage<'_>,
-        book: &Rulebook,
-        occupancy: &Occupancy,
-    ) {
-        if verdict.reason.outcome() != Outcome::Grant {
-            return;
-        }
-        let entered = to.map(|to| (&to.group, Place::Inside(Arc::clone(&to.id))));
-        // Whoever enters an inner area stays in the outer one.
-        let left = from
-            .filter(|from| to.is_none_or(|to| to.group != from.group && !to.is_within(&from.id)));
-        let left = left.map(|from| (&from.group, Place::Outside));
-        for (group, place) in entered.into_iter().chain(left) {
-            let before = self.memory.presence(&swipe.card_id, group);
-            if before.is_some_and(|before| before.at_ms > swipe.swiped_at_ms) {
-                continue;
-            }
-            let was = before.map(|before| before.place.clone());
-            if before
-                .is_some_and(|before| before.at_ms == swipe.swiped_at_ms && before.place == place)
-            {
-                continue;
-            }
-            occupancy.moved(was.as_ref(), &place, book);
-            let presence = Presence {
-                place,
-                at_ms: swipe.swiped_at_ms,
-            };
-            self.moves.push(Move {
-                card: Box::from(&*swipe.card_id),
-                group: Arc::clone(group),
-                presence: presence.clone(),
-                access_point: Box::from(&*swipe.access_point),
-                decision_id: format!("{}#{}", swipe.device_id, swipe.device_seq),
-            });
-            self.memory.set(&swipe.card_id, group, Some(presence));
-        }
     }
 }
 

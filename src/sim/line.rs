@@ -28,7 +28,7 @@ use crate::{
         faults::{Call, Outcome, Trip},
         fleet::FAILOVER,
         log::{Event, Ms},
-        world::{Caller, Lie, Row, World, fault, number},
+        world::{Caller, Lie, Moved, Row, World, fault, number},
     },
 };
 
@@ -406,8 +406,16 @@ impl DecisionTable for Line {
         .await
     }
 
-    async fn put_presences(&self, moves: &[Move]) -> Result<(), Fault> {
-        let moves = moves.to_vec();
+    async fn put_presences(&self, moves: &[Move<'_>]) -> Result<(), Fault> {
+        let moves: Vec<Moved> = moves
+            .iter()
+            .map(|moved| Moved {
+                card: Box::from(moved.card),
+                group: Arc::clone(&moved.group),
+                presence: moved.presence.clone(),
+                id: moved.decision_id(),
+            })
+            .collect();
         self.call(
             Call::Put,
             "TransactWriteItems presence",

@@ -18,7 +18,7 @@ use crate::{
             Checkpoint, ChildShard, Next, Page, Record, SequenceNumber, ShardId, ShardInfo,
             ShardIterator,
         },
-        presence::{self, Move, Presence},
+        presence::{self, Presence},
     },
     ports::{Failed, Fault, FaultKind},
     sim::{
@@ -26,6 +26,16 @@ use crate::{
         log::{Event, Log, Mark, Ms, Place},
     },
 };
+
+/// A card that moved.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    pub card: Box<str>,
+    pub group: Arc<str>,
+    pub presence: Presence,
+    /// Of the decision that let it pass.
+    pub id: String,
+}
 
 /// Records of one page: few, so that a backlog takes several.
 const PAGE_MAX: usize = 12;
@@ -475,7 +485,7 @@ impl World {
     }
 
     /// Cards moved; never back in time.
-    pub fn put_presences(&mut self, from: &Caller, moves: &[Move]) {
+    pub fn put_presences(&mut self, from: &Caller, moves: &[Moved]) {
         for moved in moves {
             let key = (moved.card.clone(), Arc::clone(&moved.group));
             let known = self.presences.get(&key);
@@ -484,7 +494,7 @@ impl World {
                 self.tell(Event::Moved {
                     worker: from.worker.clone(),
                     card: moved.card.to_string(),
-                    id: moved.decision_id.clone(),
+                    id: moved.id.clone(),
                 });
             }
         }

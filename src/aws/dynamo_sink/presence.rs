@@ -80,9 +80,9 @@ pub(super) async fn look(
 }
 
 /// Stores these moves, except those that are older than what is stored.
-pub(super) async fn store(client: &Client, table: &str, moves: &[Move]) -> Result<(), Fault> {
+pub(super) async fn store(client: &Client, table: &str, moves: &[Move<'_>]) -> Result<(), Fault> {
     const OPERATION: &str = "TransactWriteItems";
-    let mut left: Vec<&Move> = moves.iter().collect();
+    let mut left: Vec<&Move<'_>> = moves.iter().collect();
     while !left.is_empty() {
         let mut actions = Vec::with_capacity(left.len());
         for moved in &left {
@@ -116,7 +116,7 @@ pub(super) async fn store(client: &Client, table: &str, moves: &[Move]) -> Resul
     Ok(())
 }
 
-fn put(table: &str, moved: &Move) -> Result<TransactWriteItem, Fault> {
+fn put(table: &str, moved: &Move<'_>) -> Result<TransactWriteItem, Fault> {
     let at = AttributeValue::N(moved.presence.at_ms.to_string());
     let put = Put::builder()
         .table_name(table)
@@ -158,9 +158,9 @@ pub(super) async fn count(client: &Client, table: &str, area: &str) -> Result<Op
     }
 }
 
-fn item(moved: &Move) -> Item {
+fn item(moved: &Move<'_>) -> Item {
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let mut item = key(&partition(&moved.card), &sort(&moved.group));
+    let mut item = key(&partition(moved.card), &sort(&moved.group));
     let mut set = |name: &str, value| item.insert(name.to_owned(), value);
     set(
         "ScannedStatus",
@@ -176,8 +176,8 @@ fn item(moved: &Move) -> Item {
         "ScannedAt",
         AttributeValue::N(moved.presence.at_ms.to_string()),
     );
-    set("LastAccessPoint", text(&moved.access_point));
-    set("LastDecisionId", text(&moved.decision_id));
+    set("LastAccessPoint", text(moved.access_point));
+    set("LastDecisionId", text(&moved.decision_id()));
     item
 }
 
@@ -202,11 +202,12 @@ mod tests {
             (Place::Outside, None),
         ] {
             let moved = Move {
-                card: Box::from("7"),
+                card: "7",
                 group: Arc::from("hq"),
                 presence: Presence { place, at_ms: 5 },
-                access_point: Box::from("door"),
-                decision_id: "gate#1".to_owned(),
+                access_point: "door",
+                device_id: "gate",
+                device_seq: 1,
             };
             let item = item(&moved);
             assert_eq!(presence(&item), Some(moved.presence));

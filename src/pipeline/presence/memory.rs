@@ -21,34 +21,42 @@ pub(super) struct Memories {
 }
 
 impl Memories {
-    /// What is known of the card.
-    pub(super) fn of(&self, card: &str) -> Option<&Known> {
-        self.young.get(card).or_else(|| self.old.get(card))
-    }
-
-    /// Where the card is in the group, if it was ever seen there.
-    pub(super) fn presence(&self, card: &str, group: &str) -> Option<&Presence> {
-        let mut known = self.of(card)?.iter();
-        let (_, presence) = known.find(|(name, _)| **name == *group)?;
-        presence.as_ref()
-    }
-
-    /// From now on the card is there, or was never seen.
-    pub(super) fn set(&mut self, card: &str, group: &Arc<str>, presence: Option<Presence>) {
+    /// What is known of the card, which counts as young from now on.
+    pub(super) fn touch(&mut self, card: &str) -> Option<&mut Known> {
         if !self.young.contains_key(card) {
-            if self.young.len() >= GENERATION {
-                std::mem::swap(&mut self.young, &mut self.old);
-                self.young.clear();
-            }
-            let known = self.old.remove(card).unwrap_or_default();
-            self.young.insert(Box::from(card), known);
+            let known = self.old.remove(card)?;
+            self.insert(card, known);
         }
-        let Some(known) = self.young.get_mut(card) else {
-            return;
-        };
-        match known.iter_mut().find(|(name, _)| name == group) {
-            Some((_, before)) => *before = presence,
-            None => known.push((Arc::clone(group), presence)),
+        self.young.get_mut(card)
+    }
+
+    /// From now on the card is there in that group, or was never seen there.
+    pub(super) fn set(&mut self, card: &str, group: &Arc<str>, presence: Option<Presence>) {
+        match self.touch(card) {
+            Some(known) => set(known, group, presence),
+            None => self.insert(card, vec![(Arc::clone(group), presence)]),
         }
+    }
+
+    fn insert(&mut self, card: &str, known: Known) {
+        if self.young.len() >= GENERATION {
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+        }
+        self.young.insert(Box::from(card), known);
+    }
+}
+
+/// Where the card is in the group, if it was ever seen there.
+pub(super) fn presence<'a>(known: &'a Known, group: &str) -> Option<&'a Presence> {
+    let (_, presence) = known.iter().find(|(name, _)| **name == *group)?;
+    presence.as_ref()
+}
+
+/// From now on the card is there in that group.
+pub(super) fn set(known: &mut Known, group: &Arc<str>, presence: Option<Presence>) {
+    match known.iter_mut().find(|(name, _)| name == group) {
+        Some((_, before)) => *before = presence,
+        None => known.push((Arc::clone(group), presence)),
     }
 }

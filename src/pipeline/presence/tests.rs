@@ -6,7 +6,10 @@ use crate::{
         cache::{AccessCache, Snapshot, View},
         fixtures::{item, list, map, n, put, s},
     },
-    model::item::{Item, Value},
+    model::{
+        decision::Source,
+        item::{Item, Value},
+    },
     pipeline::decide::{Policy, decide},
 };
 
@@ -85,7 +88,8 @@ struct Walk {
     view: View,
     presences: Presences,
     occupancy: Occupancy,
-    seq: u64,
+    /// What was swiped.
+    swipes: Vec<Swipe<'static>>,
 }
 
 impl Walk {
@@ -94,16 +98,15 @@ impl Walk {
             view,
             presences: Presences::default(),
             occupancy: Occupancy::default(),
-            seq: 0,
+            swipes: Vec::new(),
         }
     }
 
     /// One swipe, so many milliseconds after the start; reason and whether it is flagged.
     fn swipe(&mut self, door: &str, after_ms: i64) -> (Reason, bool, Option<Reason>) {
-        self.seq += 1;
         let swipe = Swipe {
             device_id: "gate".into(),
-            device_seq: self.seq,
+            device_seq: self.swipes.len() as u64 + 1,
             access_point: door.to_owned().into(),
             card_id: "7".into(),
             swiped_at_ms: START_MS + after_ms,
@@ -113,10 +116,44 @@ impl Walk {
         };
         let ruling = decide(&swipe, &self.view, &Policy::default(), START_MS + after_ms);
         let book = self.view.rulebook();
-        let verdict = self
-            .presences
-            .settle(&swipe, &ruling, book, &self.occupancy);
+        let verdict =
+            self.presences
+                .settle(self.swipes.len(), &swipe, &ruling, book, &self.occupancy);
+        self.swipes.push(swipe);
         (verdict.reason, verdict.soft_apb, verdict.would_deny)
+    }
+
+    /// Group, place and decision of every move since the last call.
+    fn moves(&mut self) -> Vec<(String, Presence, String)> {
+        let decisions: Vec<_> = self
+            .swipes
+            .iter()
+            .map(|swipe| Decision {
+                swipe: swipe.clone(),
+                answer: Answer {
+                    verdict: Verdict::of(Granted),
+                    decided_at_ms: 0,
+                },
+                direction: None,
+                actuate: true,
+                repeat: false,
+                source: Source {
+                    shard: "s",
+                    sequence: "1",
+                    sub: 0,
+                },
+            })
+            .collect();
+        let moves = self.presences.take_moves(&decisions);
+        let mut moves: Vec<_> = moves
+            .iter()
+            .map(|moved| {
+                let id = moved.decision_id();
+                (moved.group.to_string(), moved.presence.clone(), id)
+            })
+            .collect();
+        moves.sort_by(|one, other| one.0.cmp(&other.0));
+        moves
     }
 
     #[track_caller]
@@ -261,19 +298,12 @@ fn only_the_last_move_of_a_card_in_a_group_is_stored() {
     for (door, after_ms) in [("in", 0), ("lab-in", 1), ("lab-out", 2), ("over", 3)] {
         walk.swipe(door, after_ms);
     }
-    let mut moves: Vec<_> = walk
-        .presences
-        .take_moves()
-        .into_iter()
-        .map(|moved| (moved.group.to_string(), moved.presence, moved.decision_id))
-        .collect();
-    moves.sort_by(|one, other| one.0.cmp(&other.0));
     let presence = |place, after_ms| Presence {
         place,
         at_ms: START_MS + after_ms,
     };
     assert_eq!(
-        moves,
+        walk.moves(),
         [
             (
                 "campus".to_owned(),
@@ -287,18 +317,18 @@ fn only_the_last_move_of_a_card_in_a_group_is_stored() {
             ),
         ]
     );
-    assert!(walk.presences.take_moves().is_empty());
+    assert_eq!(walk.moves(), []);
 }
 
 #[test]
 fn nothing_is_remembered_where_nothing_asks_for_it() {
     let mut walk = Walk::new(estate(&[], &[], &[]));
     walk.check(&[("in", 0, Granted), ("lab-in", 1, Granted)]);
-    assert!(walk.presences.take_moves().is_empty());
+    assert_eq!(walk.moves(), []);
     let mut walk = Walk::new(estate(&[], &mode("soft"), &[]));
     walk.check(&[("in", 0, Granted), ("lab-in", 1, Granted)]);
-    let moves = walk.presences.take_moves();
-    let groups: Vec<_> = moves.iter().map(|moved| &*moved.group).collect();
+    let moves = walk.moves();
+    let groups: Vec<_> = moves.iter().map(|(group, _, _)| group).collect();
     assert_eq!(groups, ["lab"]);
 }
 
@@ -311,22 +341,21 @@ fn what_the_table_knows_is_asked_for_once_and_then_counts() {
         point("in").expect("a door"),
         point("lab-in").expect("a door"),
     );
-    let missing = |presences: &Presences, point: &Point| {
-        presences
-            .missing("7", book.passage(point))
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
+    let missing = |presences: &mut Presences, point: &Point| {
+        let missing = presences.missing("7", book.passage(point));
+        let names = missing.into_iter().map(ToString::to_string);
+        names.collect::<Vec<_>>()
     };
-    assert_eq!(missing(&walk.presences, &door), ["campus"]);
-    assert_eq!(missing(&walk.presences, &lab), ["campus", "lab"]);
+    assert_eq!(missing(&mut walk.presences, &door), ["campus"]);
+    assert_eq!(missing(&mut walk.presences, &lab), ["campus", "lab"]);
     let campus: Arc<str> = Arc::from("campus");
     let inside = Presence {
         place: Place::Inside(Arc::from("building")),
         at_ms: START_MS,
     };
     walk.presences.learn("7", &campus, Some(inside));
-    assert_eq!(missing(&walk.presences, &door), [""; 0]);
-    assert_eq!(missing(&walk.presences, &lab), ["lab"]);
+    assert_eq!(missing(&mut walk.presences, &door), [""; 0]);
+    assert_eq!(missing(&mut walk.presences, &lab), ["lab"]);
     walk.check(&[("in", 1, Violation)]);
 }
 
@@ -337,8 +366,8 @@ fn the_memory_is_bounded_and_the_youngest_stay() {
         memory.set(&card.to_string(), &group, None);
         memory.set("busy", &group, None);
     }
-    assert!(memory.of("busy").is_some());
-    assert!(memory.of("0").is_none());
+    assert!(memory.touch("busy").is_some());
+    assert!(memory.touch("0").is_none());
     let last = (3 * memory::GENERATION - 1).to_string();
-    assert!(memory.of(&last).is_some());
+    assert!(memory.touch(&last).is_some());
 }

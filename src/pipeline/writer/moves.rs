@@ -35,7 +35,11 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
         Ok(found.into_iter().flatten().collect())
     }
 
-    pub(super) async fn put_presences(&self, sink: &Arc<T>, moves: &[Move]) -> Result<(), Fenced> {
+    pub(super) async fn put_presences(
+        &self,
+        sink: &Arc<T>,
+        moves: &[Move<'_>],
+    ) -> Result<(), Fenced> {
         let mut writes = Vec::new();
         for part in moves.chunks(self.limits.table_moves) {
             writes.push(async {
