@@ -403,7 +403,7 @@ fn each_rule_tells_what_it_looked_at() {
         NOW_MS,
         Reason::Granted,
         21,
-        "in the areas lab: where the card is, is not known",
+        "group lab: where the card is, is not known",
     );
     check(
         &good,
@@ -422,7 +422,7 @@ fn each_rule_tells_what_it_looked_at() {
             ("LastAccessPoint", s("in")),
         ],
     );
-    let told = "in the areas lab: inside lab since 2026-03-02T07:58:40.123Z (by in)";
+    let told = "group lab: inside lab since 2026-03-02T07:58:40.123Z (by in)";
     check(
         &lab(vec![inside]),
         NOW_MS,

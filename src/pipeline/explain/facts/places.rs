@@ -21,7 +21,7 @@ impl Facts<'_> {
                     format!("{place} since {} (by {door})", instant(presence.at_ms))
                 }
             };
-            told.push(format!("in the areas {group}: {place}"));
+            told.push(format!("group {group}: {place}"));
         }
         told.extend(self.of_point(|point| {
             let areas = [("AreaFrom", &point.area_from), ("AreaTo", &point.area_to)];
