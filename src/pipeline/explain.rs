@@ -189,7 +189,7 @@ pub fn explain(items: &[Item], question: &Question<'_>) -> Explanation {
     if let Some((area, count)) = limited(&view, door).zip(question.inside) {
         occupancy.counted(&area, occupancy.asked(&area), count);
     }
-    let verdict = presences.settle(&swipe, &ruling, view.rulebook(), &occupancy);
+    let verdict = presences.settle(0, &swipe, &ruling, view.rulebook(), &occupancy);
     let unlocked = point(&view, door).is_some_and(|point| point.posture == Posture::Unlocked);
     let facts = facts::Facts::of(items, question, &view);
     let steps = RULES.into_iter().map(|(rule, name)| Step {

@@ -33,7 +33,7 @@ fn daemon(items: &[Item], question: &Question<'_>) -> Verdict {
         );
         occupancy.counted(&area.id, 0, question.inside.unwrap_or(0));
     }
-    presences.settle(&swipe, &ruling, view.rulebook(), &occupancy)
+    presences.settle(0, &swipe, &ruling, view.rulebook(), &occupancy)
 }
 
 /// Reads from `world` what is wanted, as the command does from the table.
