@@ -6,7 +6,7 @@
 //! in a daemon that has run for a minute, and a page is no repeat of itself. Before anything is measured both loops
 //! answer the page, and their answers are the same bytes.
 
-use std::{cell::RefCell, collections::BTreeMap, hint::black_box};
+use std::{cell::RefCell, collections::BTreeMap, hint::black_box, sync::Arc};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use swiped::{
@@ -42,6 +42,8 @@ struct Desk {
     occupancy: Occupancy,
     events: Outbox,
     letters: Outbox,
+    /// Cards that the last page moved.
+    moved: usize,
 }
 
 impl Desk {
@@ -52,7 +54,7 @@ impl Desk {
         let view = self.cache.view();
         let judged = judge_all(&users, &self.shard, &mut self.recent, memory, view);
         encode::outboxes(&judged, false, &mut self.events, &mut self.letters);
-        black_box(self.presences.take_moves(&judged.decisions));
+        self.moved = black_box(self.presences.take_moves(&judged.decisions)).len();
     }
 }
 
@@ -134,6 +136,7 @@ fn bench(criterion: &mut Criterion) {
         occupancy: Occupancy::default(),
         events: Outbox::default(),
         letters: Outbox::default(),
+        moved: 0,
     };
     let mut plain = Plain::new(&doors);
     let page = Page::new(&doors);
@@ -157,6 +160,53 @@ fn bench(criterion: &mut Criterion) {
     group.finish();
     drop(plain);
     parts(criterion, &mut desk, &page);
+    remembering(criterion, desk, &doors, &page);
+}
+
+/// The same page when all the rules are on: every grant moves its card into its site or out of it. What is known of each card,
+/// nothing, is remembered already, as of cards that a shard has seen before.
+fn remembering(
+    criterion: &mut Criterion,
+    desk: Desk,
+    doors: &[estate::Door],
+    page: &RefCell<Page>,
+) {
+    estate::remember(&desk.cache, doors);
+    let cards: Vec<String> = {
+        let page = page.borrow();
+        let users = unpack(&page.records, None);
+        let data = users
+            .iter()
+            .map(|user| user.data.clone().expect("no aggregate"));
+        data.map(|data| decode(data).expect("a swipe").card_id.into_owned())
+            .collect()
+    };
+    let sites: Vec<Arc<str>> = (0..estate::ZONES.len())
+        .map(|site| Arc::from(format!("site{site}")))
+        .collect();
+    let desk = RefCell::new(desk);
+    let next = || {
+        page.borrow_mut().renumber();
+        let mut presences = Presences::default();
+        for card in &cards {
+            for site in &sites {
+                presences.learn(card, site, None);
+            }
+        }
+        desk.borrow_mut().presences = presences;
+    };
+    let mut group = criterion.benchmark_group("page");
+    group.throughput(Throughput::Elements(SWIPES as u64));
+    group.bench_function("remembering", |bencher| {
+        bencher.iter_batched(
+            next,
+            |()| desk.borrow_mut().page(&page.borrow()),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+    let moves = desk.borrow().moved;
+    assert!(moves > SWIPES / 2, "{moves} cards moved in the last page");
 }
 
 fn parts(criterion: &mut Criterion, desk: &mut Desk, page: &RefCell<Page>) {

@@ -50,6 +50,8 @@ pub mod config;
 pub mod lease;
 pub mod metrics;
 pub mod model;
+#[cfg(test)]
+mod oracle;
 pub mod pipeline;
 pub mod ports;
 pub mod shutdown;

@@ -54,6 +54,7 @@ fn layer(module: &str) -> Option<Layer> {
         ("shutdown", Layer::Shell),
         ("lib", Layer::Free),
         ("sim", Layer::Free),
+        ("oracle", Layer::Free),
         ("tidy", Layer::Free),
     ];
     let covers = |room: &str| {
@@ -159,7 +160,8 @@ impl Source {
     }
 
     fn is_test_only(&self) -> bool {
-        self.module.ends_with("/tests") || self.module.starts_with("sim") || self.module == "tidy"
+        let room = self.module.split('/').next();
+        self.module.ends_with("/tests") || matches!(room, Some("sim" | "oracle" | "tidy"))
     }
 }
 

@@ -10,7 +10,7 @@ use swiped::{
     access::cache::{AccessCache, Snapshot},
     model::{
         card::{CardStatus, HolderStatus},
-        item::{Item, Value},
+        item::{Change, Item, Value},
         position::{Record, SequenceNumber},
         swipe::Direction,
     },
@@ -232,6 +232,43 @@ fn rules(doors: &[Door]) -> Vec<Item> {
         items.push(item(&format!("DEV#{}", door.device), "CONFIG", fields));
     }
     items
+}
+
+/// From now on it is remembered who is inside: each site is an area with soft anti-passback and a limit.
+pub fn remember(cache: &AccessCache, doors: &[Door]) {
+    let mut items = Vec::new();
+    for site in 0..ZONES.len() {
+        let fields = [
+            ("PassbackMode", text("soft")),
+            ("OccupancyUpper", Value::Number("4000000000".to_owned())),
+        ];
+        items.push(item(&format!("AREA#site{site}"), "CONFIG", fields));
+    }
+    for mut door in rules(doors) {
+        let site = match (door.get("SiteId"), door.get("Direction")) {
+            (Some(Value::Text(site)), Some(_)) => format!("site{site}"),
+            _ => continue,
+        };
+        let goes_in = door.get("Direction") == Some(&text("in"));
+        let side = if goes_in { "AreaTo" } else { "AreaFrom" };
+        door.insert(side.to_owned(), text(&site));
+        items.push(door);
+    }
+    let changes: Vec<Change> = items.into_iter().map(put).collect();
+    assert!(cache.apply(&changes).malformed.is_empty());
+}
+
+fn put(item: Item) -> Change {
+    let key = |name: &str| match item.get(name) {
+        Some(Value::Text(text)) => text.clone(),
+        _ => String::new(),
+    };
+    Change {
+        key: (key("PK"), key("SK")),
+        image: Some(item),
+        sequence: "1".to_owned(),
+        created_at_ms: NOW_MS,
+    }
 }
 
 /// The access points of one site.
