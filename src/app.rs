@@ -7,8 +7,11 @@
 //! If one of the main tasks ends by itself, the process ends: a daemon without its feed or its coordinator looks alive
 //! and is not.
 
+pub mod access;
 mod build;
 mod count;
+pub mod decisions;
+pub mod explain;
 pub mod leases;
 mod order;
 mod publish;

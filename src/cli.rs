@@ -2,6 +2,10 @@
 //!
 //! It is in the library so that `loadgen` can stand in for the binary in its tests.
 
+mod access;
+mod decisions;
+mod explain;
+
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -35,6 +39,13 @@ enum Command {
     /// Look at the leases: who reads which shard, and how far; release and rewind them
     #[command(subcommand)]
     Leases(Leases),
+    /// Change the access table by hand: import files, put, revoke, suspend, reissue, forgive; validate all of it
+    #[command(subcommand)]
+    Access(access::Access),
+    /// What was decided, the newest first: of a card, at a door, of a reason; and who is inside an area
+    Decisions(decisions::Decisions),
+    /// Why a card gets the answer it gets at a door: every rule in order, what it saw, and which one settled it
+    Explain(explain::Explain),
 }
 
 #[derive(Debug, Subcommand)]
@@ -134,7 +145,25 @@ pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
     match Cli::parse_from(words).command {
         Command::Run(file) => app::run_file(&file.config),
         Command::Check(file) => check(&file.config),
-        Command::Leases(order) => leases(order),
+        Command::Leases(order) => {
+            let (file, order) = order.order();
+            with_config(&file, |config| app::leases::leases(config, &order))
+        }
+        Command::Explain(order) => {
+            let (file, order) = order.order();
+            with_config(&file, |config| app::explain::explained(config, &order))
+        }
+        Command::Decisions(order) => {
+            let (file, order) = order.order();
+            with_config(&file, |config| app::decisions::decisions(config, &order))
+        }
+        Command::Access(order) => {
+            let (file, order) = order.order();
+            with_config(&file, |config| {
+                let order = order.map_err(anyhow::Error::msg)?;
+                app::access::access(config, &order)
+            })
+        }
     }
 }
 
@@ -153,8 +182,11 @@ fn check(file: &Path) -> ExitCode {
     }
 }
 
-fn leases(order: Leases) -> ExitCode {
-    let (file, order) = order.order();
+/// Does what needs a configuration; why it could not goes to standard error.
+fn with_config(
+    file: &ConfigFile,
+    run: impl FnOnce(&Config) -> anyhow::Result<ExitCode>,
+) -> ExitCode {
     let config = match Config::load(&file.config, config::environment()) {
         Ok(config) => config,
         Err(problems) => {
@@ -162,7 +194,7 @@ fn leases(order: Leases) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    app::leases::leases(&config, &order).unwrap_or_else(|error| {
+    run(&config).unwrap_or_else(|error| {
         eprintln!("swiped: {error:#}");
         ExitCode::FAILURE
     })
@@ -229,6 +261,24 @@ mod tests {
             "swiped leases rewind --config F shardId-1 --to trim_horizon",
             "swiped leases rewind --config F --all --to 2026-03-01T06:00:00Z --dry-run",
             "swiped leases rewind --config F shardId-1 --to 4968/3 --skip-records --force",
+            "swiped access import --config F cards.csv --kind cards --dry-run",
+            "swiped access import --config F items.json --skip-refused",
+            "swiped access put --config F 42 CardStatus=issued AccessProfiles=staff;night ValidTo=",
+            "swiped access put --config F --kind doors lobby Direction=in",
+            "swiped access put --config F --kind calendars xmas --date 2026-12-25 Recurring=true",
+            "swiped access revoke --config F 42",
+            "swiped access revoke --config F 42 --reason stolen",
+            "swiped access suspend --config F 42",
+            "swiped access reissue --config F 42 --to jo --valid-to 2027-01-01",
+            "swiped access forgive --config F 42",
+            "swiped access validate --config F",
+            "swiped explain --config F --card 42 --at lobby",
+            "swiped explain --config F --card 42 --at lobby --when 2026-03-02T07:58:41.123Z --device gate --json --items F",
+            "swiped decisions --config F --card 42",
+            "swiped decisions --config F --card 42 --at lobby --last 3 --json",
+            "swiped decisions --config F --at lobby --since 2026-03-01T06:00:00Z --csv",
+            "swiped decisions --config F --reason CredentialExpired",
+            "swiped decisions inside --config F lobby --json",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {parsed:?}");
@@ -245,6 +295,22 @@ mod tests {
             "swiped leases rewind --config F --to latest",
             "swiped leases rewind --config F shardId-1",
             "swiped leases rewind --config F shardId-1 --to yesterday",
+            "swiped explain --config F --card 42",
+            "swiped explain --config F --card 42 --at lobby --when soon",
+            "swiped decisions --config F",
+            "swiped decisions --card 42",
+            "swiped decisions --config F --card 42 --last 0",
+            "swiped decisions --config F --card 42 --json --csv",
+            "swiped decisions --config F --reason Bored",
+            "swiped decisions inside --config F",
+            "swiped access import --config F",
+            "swiped access import --config F cards.csv --kind people",
+            "swiped access put --config F 42",
+            "swiped access put --config F 42 CardStatus",
+            "swiped access put --config F not/an/id CardStatus=lost",
+            "swiped access revoke --config F",
+            "swiped access revoke --config F 42 --reason bored",
+            "swiped access reissue --config F 42 --valid-to soon",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

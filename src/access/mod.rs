@@ -12,6 +12,8 @@
 //!
 //! A malformed item is absent: it is counted and logged, and grants nothing.
 
+pub mod amend;
+pub mod audit;
 pub mod cache;
 pub mod cards;
 pub mod change;
@@ -19,6 +21,7 @@ pub mod feed;
 pub mod fields;
 pub mod profiles;
 pub mod read;
+pub mod references;
 pub mod rulebook;
 pub mod schedule;
 pub mod take;

@@ -59,6 +59,18 @@ pub(super) fn endpoints(config: &Config) -> aws::Endpoints {
     }
 }
 
+/// What the operator sets.
+pub(super) fn policy(config: &Config) -> Policy {
+    let policy = &config.policy;
+    Policy {
+        max_card_staleness_ms: policy.max_card_staleness_ms,
+        max_clock_skew_ms: policy.max_clock_skew_ms,
+        max_swipe_age_ms: policy.max_swipe_age_ms,
+        actuate_within_ms: policy.actuate_within_ms,
+        require_known_devices: policy.require_known_devices,
+    }
+}
+
 /// What all consumers work with.
 pub(super) fn shared(
     config: &Config,
@@ -75,7 +87,6 @@ pub(super) fn shared(
             decisions.standards,
         ))
     };
-    let policy = &config.policy;
     Shared {
         stream: Arc::new(PolledStream::new(kinesis.clone(), &config.swipes.stream)),
         sinks: Sinks {
@@ -101,13 +112,7 @@ pub(super) fn shared(
                 table_moves: limits::TRANSACT_WRITE_ITEMS_MAX,
                 in_flight: WRITES_IN_FLIGHT,
             },
-            policy: Policy {
-                max_card_staleness_ms: policy.max_card_staleness_ms,
-                max_clock_skew_ms: policy.max_clock_skew_ms,
-                max_swipe_age_ms: policy.max_swipe_age_ms,
-                actuate_within_ms: policy.actuate_within_ms,
-                require_known_devices: policy.require_known_devices,
-            },
+            policy: policy(config),
         },
         occupancy: Arc::default(),
         clock: Clock::System,

@@ -22,7 +22,9 @@ use crate::{
 };
 
 use application::Application;
+pub(super) use application::patiently;
 pub use print::spell;
+pub(super) use print::{columns, out};
 
 /// What an operator asks for.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@
 //! What must hold: a change whose new image is missing is a fault, never a removal; a shard is closed only by a
 //! reply without a next iterator, never by what a listing says of its sequence numbers.
 
-mod words;
+pub(super) mod words;
 
 use std::sync::Arc;
 

@@ -56,3 +56,27 @@ pub struct Change {
     /// When the service says it happened: Unix epoch milliseconds, coarse (seconds).
     pub created_at_ms: i64,
 }
+
+/// What must still hold of an item for a write to count: what was read of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// There was none.
+    Absent,
+    /// It had this `Version`.
+    Version(u64),
+    /// It had no `Version`, and these attributes, each with its value or without one.
+    Attributes(Vec<(String, Option<Value>)>),
+}
+
+/// A conditional write of some attributes of one item; all others stay as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemWrite {
+    /// `PK` and `SK`.
+    pub key: (String, String),
+    /// What these attributes are afterwards.
+    pub set: Vec<(String, Value)>,
+    /// These are gone afterwards.
+    pub remove: Vec<String>,
+    /// What must hold.
+    pub seen: Seen,
+}

@@ -15,6 +15,7 @@ pub mod decide;
 pub mod decode;
 pub mod desk;
 pub mod encode;
+pub mod explain;
 pub mod fence;
 pub mod hearing;
 mod json;

@@ -1,67 +1,13 @@
 //! `swiped leases`, as an operator types it.
 
-use std::process::{Command, Output};
-
 use serde_json::Value;
 
-use crate::fixture::{FAILOVER_MS, Sent, Settings, World, until};
-
-/// What a command line came to.
-#[derive(Debug)]
-struct Told {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Told {
-    fn of(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        Self {
-            code: output.status.code(),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
-    }
-
-    /// It was done, all of it.
-    #[track_caller]
-    fn done(self, what: &str) -> Self {
-        assert!(
-            self.code == Some(0) && self.out.contains(what) && self.err.is_empty(),
-            "{what:?} is not in {self:?}"
-        );
-        self
-    }
-
-    /// It was refused for this reason.
-    #[track_caller]
-    fn refused(self, why: &str) -> Self {
-        let mut lines = self.out.lines().map(|line| line.split_once("REFUSED: "));
-        let all = lines.all(|line| line.is_some_and(|(_, told)| told.contains(why)));
-        assert!(self.code == Some(1) && all, "{why:?} is not in {self:?}");
-        self
-    }
-}
+use crate::fixture::{FAILOVER_MS, Sent, Settings, Told, World, until};
 
 impl World {
     /// Runs `swiped leases` with these words and the configuration of a worker that was started.
     async fn leases_by_hand(&self, worker: &str, words: &[&str]) -> Told {
-        let config = self.directory().join(format!("{worker}.toml"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-        command
-            .args(["swiped", "leases", words[0], "--config"])
-            .arg(config)
-            .args(&words[1..])
-            .env_clear()
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local")
-            .env("AWS_EC2_METADATA_DISABLED", "true");
-        // The world goes on meanwhile.
-        let ran = tokio::task::spawn_blocking(move || command.output()).await;
-        let told = Told::of(ran.expect("no panic").expect("it runs"));
-        println!("{words:?}: {told:#?}");
-        told
+        self.swiped(worker, &[&["leases"], words].concat()).await
     }
 
     async fn listed(&self, worker: &str) -> Vec<Value> {

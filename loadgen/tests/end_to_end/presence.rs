@@ -52,7 +52,7 @@ impl World {
     }
 
     /// Swipes one after the other without waiting, and the reasons of their answers.
-    async fn reasons(&self, decisions: &mut Decisions, swipes: &[(&str, &str)]) -> Vec<String> {
+    pub async fn reasons(&self, decisions: &mut Decisions, swipes: &[(&str, &str)]) -> Vec<String> {
         let mut sent = Vec::new();
         for (card, door) in swipes {
             sent.push(self.pass(card, door).await);

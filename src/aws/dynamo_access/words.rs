@@ -83,7 +83,7 @@ fn change(record: Record) -> Result<Change, Fault> {
 }
 
 /// The key that a scan goes on from, in the SDK's words.
-pub(super) fn key_of(key: Item) -> Result<HashMap<String, AttributeValue>, Fault> {
+pub(in crate::aws) fn key_of(key: Item) -> Result<HashMap<String, AttributeValue>, Fault> {
     key.into_iter()
         .map(|(name, value)| match value {
             Value::Text(text) => Ok((name, AttributeValue::S(text))),
@@ -97,7 +97,7 @@ pub(super) fn key_of(key: Item) -> Result<HashMap<String, AttributeValue>, Fault
         .collect()
 }
 
-pub(super) fn stored_item(attributes: HashMap<String, AttributeValue>) -> Item {
+pub(in crate::aws) fn stored_item(attributes: HashMap<String, AttributeValue>) -> Item {
     attributes
         .into_iter()
         .map(|(name, value)| (name, stored_value(value)))
@@ -116,6 +116,27 @@ fn stored_value(value: AttributeValue) -> Value {
         AttributeValue::Null(_) => Value::Null,
         _ => Value::Other,
     }
+}
+
+/// A value to be stored; nothing for a kind that is only ever read.
+pub(in crate::aws) fn to_stored(value: &Value) -> Option<AttributeValue> {
+    Some(match value {
+        Value::Text(text) => AttributeValue::S(text.clone()),
+        Value::Number(digits) => AttributeValue::N(digits.clone()),
+        Value::Bool(flag) => AttributeValue::Bool(*flag),
+        Value::TextSet(texts) => AttributeValue::Ss(texts.clone()),
+        Value::List(values) => {
+            AttributeValue::L(values.iter().map(to_stored).collect::<Option<_>>()?)
+        }
+        Value::Map(map) => {
+            let fields = map
+                .iter()
+                .map(|(name, value)| Some((name.clone(), to_stored(value)?)));
+            AttributeValue::M(fields.collect::<Option<_>>()?)
+        }
+        Value::Null => AttributeValue::Null(true),
+        Value::Other => return None,
+    })
 }
 
 fn streamed_item(attributes: HashMap<String, StreamedValue>) -> Item {
