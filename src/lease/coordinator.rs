@@ -203,6 +203,12 @@ where
                 break;
             }
         }
+        // One that is under way would make the row again.
+        while self.under_way.heartbeat
+            && let Some(event) = self.calls.next().await
+        {
+            self.came_back(event);
+        }
         if let Err(fault) = self.table.forget(&self.row).await {
             warn!(%fault, "could not remove this worker's heartbeat row; others notice within the failover time");
         }

@@ -14,10 +14,16 @@ mod answers;
 mod ended;
 mod fence;
 mod held;
+mod note;
 mod targets;
 mod writes;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+pub use note::Note;
 
 use fence::Kept;
 use held::{Held, Phase, unsaved};
@@ -66,8 +72,8 @@ pub enum Input {
     Listed(Vec<ShardInfo>),
     /// A heartbeat that was sent at this instant is stored.
     Heartbeat(Duration),
-    /// A write ended; `None`: its reply was lost or it was refused for now.
-    Written(ShardId, Option<Written>),
+    /// This write ended; `None`: its reply was lost or it was refused for now.
+    Written(Box<LeaseWrite>, Option<Written>),
     /// A consumer stored everything up to here.
     Progress(ShardId, Position),
     /// The consumer that was started as this run ended.
@@ -99,29 +105,6 @@ pub enum Action {
     Note(ShardId, Note),
 }
 
-/// What happened to a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// Taken: it had no living owner.
-    Taken,
-    /// Received from the worker that gave it.
-    Received,
-    /// Given to that worker.
-    Given(WorkerId),
-    /// Left without an owner.
-    Released,
-    /// Dropped by this worker itself, whose heartbeat is late.
-    Fenced,
-    /// Another worker has it, found out by a write.
-    Lost,
-    /// Its shard ended.
-    Ended,
-    /// A checkpoint is stored.
-    Checkpointed,
-    /// The consumer stopped rather than lose a record, or found no shard.
-    Halted(String),
-}
-
 /// The state machine.
 #[derive(Debug)]
 pub struct Protocol {
@@ -129,6 +112,8 @@ pub struct Protocol {
     timing: Timing,
     view: View,
     held: BTreeMap<ShardId, Held>,
+    /// Leases of which a write is under way, whether they are still held or were dropped meanwhile.
+    writing: BTreeSet<ShardId>,
     targets: Targets,
     heartbeat_sent: Option<Duration>,
     /// Rows read before this are not acted on.
@@ -152,6 +137,7 @@ impl Protocol {
             timing,
             view,
             held: BTreeMap::new(),
+            writing: BTreeSet::new(),
             targets: Targets::default(),
             heartbeat_sent: None,
             rows_from: Duration::ZERO,
@@ -207,7 +193,7 @@ impl Protocol {
                     self.heartbeat_sent = self.heartbeat_sent.max(Some(sent));
                 }
             }
-            Input::Written(shard, outcome) => return self.written(now, &shard, outcome, out),
+            Input::Written(write, outcome) => return self.written(now, &write, outcome, out),
             Input::Progress(shard, done) => {
                 if let Some(held) = self.held.get_mut(&shard) {
                     held.done = Some(done);
@@ -243,6 +229,9 @@ impl Protocol {
     }
 
     fn step_lease(&mut self, now: Duration, shard: &ShardId, out: &mut Vec<Action>) {
+        if self.writing.contains(shard) {
+            return;
+        }
         if self.is_lost(shard) {
             return self.lose(shard, out);
         }
@@ -263,6 +252,7 @@ impl Protocol {
         };
         if let Some((write, children)) = &held.writing {
             if std::mem::take(&mut held.resend) {
+                self.writing.insert(shard.clone());
                 out.push(Action::Write(write.clone(), children.clone()));
             }
             return;

@@ -92,6 +92,8 @@ struct Checker {
     /// When a worker was last heard of again after it had been silent for the failover time.
     revived: BTreeMap<WorkerId, Ms>,
     running: BTreeSet<WorkerId>,
+    /// Workers that ended by themselves: a heartbeat of theirs that arrives later is nobody's.
+    left: BTreeSet<WorkerId>,
     /// What each worker's wall clock said at time 0.
     clocks: BTreeMap<WorkerId, i64>,
     heard: BTreeMap<(WorkerId, String), Vec<Heard>>,
@@ -265,6 +267,7 @@ impl Checker {
                     self.wrong("1", format!("{worker} removed {shard} before its end"));
                 }
             }
+            Event::Heartbeat { worker, .. } if self.left.contains(worker) => {}
             Event::Heartbeat { worker, .. } => {
                 let before = self.heartbeats.insert(worker.clone(), at);
                 if before.is_some_and(|before| at - before >= silence()) {
@@ -280,7 +283,10 @@ impl Checker {
             Event::Fleet { worker, what } => match what {
                 Fate::Started => drop(self.running.insert(worker.clone())),
                 Fate::Draining => {}
-                Fate::Left => drop(self.running.remove(worker)),
+                Fate::Left => {
+                    self.running.remove(worker);
+                    self.left.insert(worker.clone());
+                }
                 Fate::Crashed => {
                     self.running.remove(worker);
                     self.disturbed = true;

@@ -11,7 +11,7 @@ use crate::{
     metrics::{self, CheckpointOutcome, LeaseEvent},
     model::{
         lease::{LeaseRow, LeaseWrite, WorkerRow, Written},
-        position::{Checkpoint, ShardId, ShardInfo},
+        position::{Checkpoint, ShardInfo},
     },
     ports::{DecisionTable, EventStream, Fault, LeaseTable, SwipeStream},
 };
@@ -36,7 +36,7 @@ pub(super) enum Event {
     Leases(Instant, Result<Vec<LeaseRow>, Fault>),
     Shards(Result<Vec<ShardInfo>, Fault>),
     Created(usize, Result<Checkpoint, Fault>),
-    Written(ShardId, Result<Written, Fault>),
+    Written(LeaseWrite, Result<Written, Fault>),
     Forgotten,
 }
 
@@ -167,12 +167,12 @@ where
                     self.synced_at = None;
                 }
             }
-            Event::Written(shard, reply) => {
+            Event::Written(write, reply) => {
                 let written = self.succeeded("lease not written, trying again", reply);
                 if written.is_none() {
                     self.metrics.checkpoint(CheckpointOutcome::Failed);
                 }
-                self.apply(Input::Written(shard, written));
+                self.apply(Input::Written(Box::new(write), written));
             }
             Event::Forgotten => {}
         }
@@ -258,7 +258,7 @@ where
             } else {
                 table.write(&write).await
             };
-            Event::Written(write.shard, written)
+            Event::Written(write, written)
         }));
     }
 }

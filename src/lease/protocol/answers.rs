@@ -15,12 +15,16 @@ impl Protocol {
     pub(super) fn written(
         &mut self,
         now: Duration,
-        shard: &ShardId,
+        write: &LeaseWrite,
         outcome: Option<Written>,
         out: &mut Vec<Action>,
     ) {
-        let Some(held) = self.held.get_mut(shard) else {
-            // Fenced meanwhile. Whatever the write did, the next read of the table shows it.
+        let shard = &write.shard;
+        self.writing.remove(shard);
+        let held = self.held.get_mut(shard);
+        let same = |held: &&mut Held| held.writing.as_ref().is_some_and(|(sent, _)| sent == write);
+        let Some(held) = held.filter(same) else {
+            // Dropped at the fence meanwhile. Whatever the write did, the next read of the table shows it.
             return;
         };
         match outcome {

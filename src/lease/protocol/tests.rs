@@ -61,6 +61,8 @@ fn write(
 struct Told {
     protocol: Protocol,
     now: Duration,
+    /// The last write of each shard.
+    sent: BTreeMap<ShardId, LeaseWrite>,
 }
 
 impl Told {
@@ -68,12 +70,18 @@ impl Told {
         Self {
             protocol: Protocol::new(worker("me"), TIMING),
             now: seconds(0),
+            sent: BTreeMap::new(),
         }
     }
 
     fn tell(&mut self, input: Input) -> Vec<Action> {
         let mut out = Vec::new();
         self.protocol.apply(self.now, input, &mut out);
+        for action in &out {
+            if let Action::Write(write, _) = action {
+                self.sent.insert(write.shard.clone(), write.clone());
+            }
+        }
         out
     }
 
@@ -114,8 +122,13 @@ impl Told {
         asked
     }
 
+    fn written(&mut self, name: &str, outcome: Option<Written>) -> Vec<Action> {
+        let write = self.sent[&shard(name)].clone();
+        self.tell(Input::Written(Box::new(write), outcome))
+    }
+
     fn applied(&mut self, name: &str) -> Vec<Action> {
-        self.tell(Input::Written(shard(name), Some(Written::Applied)))
+        self.written(name, Some(Written::Applied))
     }
 
     /// Holds shard `a` since second 0, in run 1, with counter 1.
@@ -154,10 +167,7 @@ fn a_take_that_another_worker_won_is_dropped_without_a_word() {
     told.leases(&[row("a", None, 0)]);
     let theirs = row("a", Some("other"), 1);
     told.workers(&[("other", 1)]);
-    let lost = told.tell(Input::Written(
-        shard("a"),
-        Some(Written::Conflict(Some(theirs))),
-    ));
+    let lost = told.written("a", Some(Written::Conflict(Some(theirs))));
     assert_eq!(lost, []);
     assert_eq!(told.tell(Input::Tick), [], "it has a living owner now");
 }
@@ -167,7 +177,7 @@ fn a_write_without_an_answer_goes_out_again_unchanged() {
     let mut told = Told::new();
     told.beat();
     let take = told.leases(&[row("a", None, 0)]);
-    assert_eq!(told.tell(Input::Written(shard("a"), None)), []);
+    assert_eq!(told.written("a", None), []);
     assert_eq!(told.tell(Input::Tick), take);
 }
 
@@ -367,6 +377,7 @@ fn after_the_fence_a_row_is_read_again_before_it_is_written() {
         [],
         "writes of decisions may be under way"
     );
+    assert_eq!(told.written("a", None), []);
     told.now = Duration::from_millis(4750);
     assert_eq!(
         told.leases(&[row("a", Some("me"), 1)]),
@@ -511,10 +522,7 @@ fn a_checkpoint_that_another_owner_forestalled_loses_the_lease() {
     told.beat_until(5);
     let theirs = row("a", Some("other"), 2);
     assert_eq!(
-        told.tell(Input::Written(
-            shard("a"),
-            Some(Written::Conflict(Some(theirs)))
-        )),
+        told.written("a", Some(Written::Conflict(Some(theirs)))),
         [
             Action::Abort(shard("a")),
             Action::Note(shard("a"), Note::Lost)
@@ -703,4 +711,34 @@ fn a_row_that_was_deleted_or_released_by_hand_is_lost_as_soon_as_that_is_seen() 
             "{rows:?}"
         );
     }
+}
+
+#[test]
+fn the_answer_to_a_write_of_a_lease_that_was_dropped_is_not_taken_for_that_to_a_newer_one() {
+    let mut told = Told::holding();
+    told.tell(Input::Progress(shard("a"), at(7)));
+    told.beat_until(5);
+    let old = told.sent[&shard("a")].clone();
+    assert_eq!(old.checkpoint, Some(Checkpoint::At(at(7))));
+    // Its heartbeats stop, the lease is dropped, and the write is still under way.
+    told.now += seconds(3);
+    told.tell(Input::Tick);
+    assert_eq!(told.protocol.held().count(), 0);
+    told.now += seconds(1);
+    told.beat();
+    assert_eq!(
+        told.leases(&[row("a", Some("me"), 1)]),
+        [],
+        "one write of a lease at a time"
+    );
+    let answer = Input::Written(Box::new(old.clone()), Some(Written::Applied));
+    assert_eq!(told.tell(answer), []);
+    let asked = told.leases(&[row("a", Some("me"), 2)]);
+    assert_eq!(asked, [write("a", (Some("me"), 2), Some("me"), None)]);
+    let late = Input::Written(Box::new(old), Some(Written::Applied));
+    assert_eq!(told.tell(late), [], "nothing starts by it");
+    assert!(matches!(
+        told.applied("a")[..],
+        [Action::Note(_, Note::Received), Action::Start(..)]
+    ));
 }

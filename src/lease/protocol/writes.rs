@@ -87,6 +87,7 @@ impl Protocol {
         };
         held.saved_at = now;
         held.writing = Some((write.clone(), Vec::new()));
+        self.writing.insert(shard.clone());
         out.push(Action::Write(write, Vec::new()));
     }
 
@@ -116,6 +117,7 @@ impl Protocol {
         };
         held.saved_at = now;
         held.writing = Some((write.clone(), children.clone()));
+        self.writing.insert(shard.clone());
         out.push(Action::Write(write, children));
     }
 }
