@@ -30,7 +30,7 @@ for name in ("swipes", "swipe-decisions", "swipe-rejects"):
 table("access", StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"})
 table(
     "swipe-decisions",
-    attributes=("PK", "SK", "access_point"),
+    attributes=("PK", "SK", "access_point", "Area"),
     GlobalSecondaryIndexes=[
         {
             "IndexName": "ByAccessPoint",
@@ -39,7 +39,15 @@ table(
                 {"AttributeName": "SK", "KeyType": "RANGE"},
             ],
             "Projection": {"ProjectionType": "ALL"},
-        }
+        },
+        {
+            "IndexName": "ByArea",
+            "KeySchema": [
+                {"AttributeName": "Area", "KeyType": "HASH"},
+                {"AttributeName": "PK", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "ALL"},
+        },
     ],
 )
 print("streams and tables are there")
