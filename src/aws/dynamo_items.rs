@@ -7,10 +7,10 @@ use aws_sdk_dynamodb::{
     Client,
     error::ProvideErrorMetadata,
     operation::update_item::UpdateItemError,
-    types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure},
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 
-use super::{dynamo_access::words, fault};
+use super::{batch_get::batch_get, dynamo_access::words, fault};
 use crate::{
     model::item::{Item, ItemWrite, Seen, Value},
     ports::{Fault, FaultKind},
@@ -62,44 +62,9 @@ impl ItemTable {
     /// # Errors
     /// What BatchGetItem met; throttled also when it left keys unread.
     pub async fn get(&self, keys: &[(String, String)]) -> Result<Vec<Item>, Fault> {
-        const OPERATION: &str = "BatchGetItem";
-        let mut found = Vec::with_capacity(keys.len());
-        let mut asked: Vec<_> = keys.iter().map(|(pk, sk)| key(pk, sk)).collect();
-        while !asked.is_empty() {
-            let question = KeysAndAttributes::builder()
-                .set_keys(Some(asked))
-                .consistent_read(true);
-            let question = question
-                .build()
-                .map_err(|error| refused(OPERATION, error.to_string()))?;
-            let call = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, question);
-            let reply = call
-                .send()
-                .await
-                .map_err(|error| fault(OPERATION, &error))?;
-            let items = reply
-                .responses
-                .unwrap_or_default()
-                .remove(&self.table)
-                .unwrap_or_default();
-            let left = reply
-                .unprocessed_keys
-                .unwrap_or_default()
-                .remove(&self.table);
-            asked = left.map(|left| left.keys).unwrap_or_default();
-            if items.is_empty() && !asked.is_empty() {
-                return Err(Fault {
-                    kind: FaultKind::Throttled,
-                    operation: OPERATION,
-                    message: format!("{} keys were not read", asked.len()),
-                });
-            }
-            found.extend(items.into_iter().map(words::stored_item));
-        }
-        Ok(found)
+        let keys = keys.iter().map(|(pk, sk)| key(pk, sk)).collect();
+        let found = batch_get(&self.client, &self.table, keys, None).await?;
+        Ok(found.into_iter().map(words::stored_item).collect())
     }
 
     /// One page of a query; `start` is the `next` of the page before. Of an index the items are as old as it is.

@@ -10,11 +10,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use aws_sdk_dynamodb::{
     Client,
-    types::{AttributeValue, KeysAndAttributes, PutRequest, WriteRequest},
+    types::{AttributeValue, PutRequest, WriteRequest},
 };
 
 use crate::{
-    aws::fault,
+    aws::{batch_get::batch_get, fault},
     model::{
         decision::{Answer, Decision, Reason, Verdict},
         presence::{Move, Presence},
@@ -112,7 +112,6 @@ impl DecisionTable for TableSink {
     }
 
     async fn stored(&self, decisions: &[Decision<'_>]) -> Result<Vec<Option<Answer>>, Fault> {
-        const OPERATION: &str = "BatchGetItem";
         // One swipe twice in a page has one key, and a key may stand only once in a call.
         let mut keys: HashMap<(String, String), Vec<usize>> =
             HashMap::with_capacity(decisions.len());
@@ -121,52 +120,12 @@ impl DecisionTable for TableSink {
             keys.entry(key).or_default().push(index);
         }
         let mut answers = vec![None; decisions.len()];
-        let mut asked: Vec<Item> = keys
-            .keys()
-            .map(|(partition, sort)| key(partition, sort))
-            .collect();
-        while !asked.is_empty() {
-            // Consistent, because the previous owner may have written a moment ago.
-            let question = KeysAndAttributes::builder()
-                .set_keys(Some(asked))
-                .projection_expression(ANSWER)
-                .consistent_read(true);
-            let question = question
-                .build()
-                .map_err(|error| refused(OPERATION, error.to_string()))?;
-            let call = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, question);
-            let reply = call
-                .send()
-                .await
-                .map_err(|error| fault(OPERATION, &error))?;
-            let found = reply
-                .responses
-                .unwrap_or_default()
-                .remove(&self.table)
-                .unwrap_or_default();
-            for item in &found {
-                let Some(stored) = keys.get(&(text(item, "PK"), text(item, "SK"))) else {
-                    continue;
-                };
-                for index in stored {
-                    answers[*index] = answer(item);
-                }
-            }
-            let left = reply
-                .unprocessed_keys
-                .unwrap_or_default()
-                .remove(&self.table);
-            asked = left.map(|left| left.keys).unwrap_or_default();
-            if !asked.is_empty() && found.is_empty() {
-                let message = format!("{} keys were not read", asked.len());
-                return Err(Fault {
-                    kind: FaultKind::Throttled,
-                    operation: OPERATION,
-                    message,
-                });
+        let asked = keys.keys().map(|(pk, sk)| key(pk, sk)).collect();
+        let found = batch_get(&self.client, &self.table, asked, Some(ANSWER)).await?;
+        for item in &found {
+            let stored = keys.get(&(text(item, "PK"), text(item, "SK")));
+            for index in stored.into_iter().flatten() {
+                answers[*index] = answer(item);
             }
         }
         Ok(answers)

@@ -6,6 +6,7 @@
 //!
 //! Every call has a bound in time: connecting 2 s, a whole attempt 5 s, lease calls less (see [`Clients::open`]).
 
+mod batch_get;
 pub mod dynamo_access;
 pub mod dynamo_items;
 pub mod dynamo_leases;

@@ -11,12 +11,12 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem},
+    types::{AttributeValue, Put, TransactWriteItem},
 };
 
 use super::{Item, key, refused, text};
 use crate::{
-    aws::fault,
+    aws::{batch_get::batch_get, fault},
     model::presence::{Move, Place, Presence},
     ports::{Fault, FaultKind},
 };
@@ -41,44 +41,18 @@ pub(super) async fn look(
     table: &str,
     asked: &[(Box<str>, Arc<str>)],
 ) -> Result<Vec<Option<Presence>>, Fault> {
-    const OPERATION: &str = "BatchGetItem";
     let names = asked
         .iter()
         .map(|(card, group)| (partition(card), sort(group)));
     let names: Vec<(String, String)> = names.collect();
-    let mut found: HashMap<(String, String), Presence> = HashMap::new();
-    let mut keys: Vec<Item> = names.iter().map(|(pk, sk)| key(pk, sk)).collect();
-    while !keys.is_empty() {
-        // Consistent, because the previous owner may have written a moment ago.
-        let question = KeysAndAttributes::builder()
-            .set_keys(Some(keys))
-            .consistent_read(true)
-            .build()
-            .map_err(|error| refused(OPERATION, error.to_string()))?;
-        let call = client.batch_get_item().request_items(table, question);
-        let reply = call
-            .send()
-            .await
-            .map_err(|error| fault(OPERATION, &error))?;
-        let items = reply.responses.unwrap_or_default().remove(table);
-        let items = items.unwrap_or_default();
-        let some = !items.is_empty();
-        for item in items {
-            // An item that says nothing sensible is none: what is not known violates nothing.
-            if let Some(presence) = presence(&item) {
-                found.insert((text(&item, "PK"), text(&item, "SK")), presence);
-            }
-        }
-        let left = reply.unprocessed_keys.unwrap_or_default().remove(table);
-        keys = left.map(|left| left.keys).unwrap_or_default();
-        if !keys.is_empty() && !some {
-            return Err(Fault {
-                kind: FaultKind::Throttled,
-                operation: OPERATION,
-                message: format!("{} keys were not read", keys.len()),
-            });
-        }
-    }
+    let keys = names.iter().map(|(pk, sk)| key(pk, sk)).collect();
+    let items = batch_get(client, table, keys, None).await?;
+    // An item that says nothing sensible is none: what is not known violates nothing.
+    let found = items.iter().filter_map(|item| {
+        let name = (text(item, "PK"), text(item, "SK"));
+        Some((name, presence(item)?))
+    });
+    let found: HashMap<(String, String), Presence> = found.collect();
     Ok(names.iter().map(|name| found.get(name).cloned()).collect())
 }
 
