@@ -32,7 +32,7 @@ const PUT_RECORDS: BatchLimits = BatchLimits {
 struct Granted;
 
 impl Rules for Granted {
-    fn rule(&mut self, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool {
+    fn rule(&mut self, _: usize, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool {
         rulings.extend(decisions.iter().map(|_| Ruling {
             verdict: Verdict::of(Reason::Granted),
             direction: None,

@@ -21,10 +21,10 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
-pub use super::cards::RUN_MAX;
+pub use super::cards::{CardKey, RUN_MAX};
 pub use super::take::{Applied, MalformedItem};
 use super::{
-    cards::{CardKey, Cards, Fate},
+    cards::{Cards, Fate},
     change::{self, Entity},
     fields,
     profiles::ProfileLink,

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::{
     access::{cache::AccessCache, rulebook::AreaRules},
@@ -42,7 +42,7 @@ pub(super) async fn count<T: DecisionTable>(
                         "the decision table has no index ByArea: occupancy limits know only what this worker let in"
                     );
                 }
-                Err(fault) => debug!(%fault, %area, "not counted, the last count stands"),
+                Err(fault) => warn!(%fault, %area, "not counted, the last count stands"),
             }
         }
     }

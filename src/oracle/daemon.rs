@@ -52,7 +52,7 @@ impl Consumer {
 }
 
 impl Rules for Consumer {
-    fn rule(&mut self, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool {
+    fn rule(&mut self, _: usize, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool {
         for (card, group) in self.presences.unknown(decisions, self.view.rulebook()) {
             let stored = self.stored.get(&(card.clone(), group.clone()));
             self.presences.learn(&card, &group, stored.cloned());

@@ -30,10 +30,15 @@ pub struct Hearing<'a> {
 }
 
 impl Rules for Hearing<'_> {
-    fn rule(&mut self, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool {
+    fn rule(
+        &mut self,
+        first: usize,
+        decisions: &[Decision<'_>],
+        rulings: &mut Vec<Ruling>,
+    ) -> bool {
         decide_run(decisions, &self.view, self.policy, self.now_ms, rulings);
         let book = self.view.rulebook();
-        self.presences.knows(decisions, rulings, book)
+        self.presences.knows(first, decisions, rulings, book)
     }
 
     fn settle(&mut self, index: usize, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict {

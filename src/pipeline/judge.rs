@@ -124,8 +124,9 @@ const RUN: usize = 64;
 /// Who answers.
 pub trait Rules {
     /// Appends one ruling on the swipe of each of `decisions`, in order, and says whether all of them can be settled: not
-    /// while where one of the cards is has to be looked up first.
-    fn rule(&mut self, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool;
+    /// while where one of the cards is has to be looked up first. `first` is the index of the first of them.
+    fn rule(&mut self, first: usize, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>)
+    -> bool;
 
     /// The verdict on a swipe that has no answer yet, the `index`th of all that are judged.
     fn settle(&mut self, index: usize, swipe: &Swipe<'_>, ruling: &Ruling) -> Verdict;
@@ -156,7 +157,7 @@ pub fn judge<'a>(
             }
         }
         let decisions = &mut judged.decisions[first..];
-        if !rules.rule(decisions, &mut rulings) {
+        if !rules.rule(first, decisions, &mut rulings) {
             judged.decisions.truncate(first);
             judged.rejects.truncate(rejected);
             return index * RUN;
@@ -269,7 +270,12 @@ mod tests {
     struct OneByOne<R>(R, Option<Direction>);
 
     impl<R: FnMut() -> Reason> Rules for OneByOne<R> {
-        fn rule(&mut self, decisions: &[Decision<'_>], rulings: &mut Vec<Ruling>) -> bool {
+        fn rule(
+            &mut self,
+            _: usize,
+            decisions: &[Decision<'_>],
+            rulings: &mut Vec<Ruling>,
+        ) -> bool {
             rulings.extend(decisions.iter().map(|_| Ruling {
                 verdict: Verdict::of((self.0)()),
                 direction: self.1,

@@ -18,10 +18,7 @@
 mod memory;
 mod step;
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     access::rulebook::{AreaRules, Passage, Rulebook},
@@ -33,34 +30,50 @@ use crate::{
     pipeline::{decide::Ruling, occupancy::Occupancy},
 };
 
-use memory::{Known, Memories};
+use memory::{Memories, NONE};
 use step::Step;
 
 /// Where the cards of one shard are.
 #[derive(Debug, Default)]
 pub struct Presences {
     memory: Memories,
-    /// What changed in this part of a page, by the index of the decision that changed it.
-    moves: Vec<(usize, Arc<str>, Presence)>,
+    /// What changed in this part of a page: the index of the decision that changed it, the slot of its card, and the group.
+    moves: Vec<(usize, u32, Arc<str>)>,
+    /// The slots of the cards of the run that is being settled, and the index of its first decision.
+    run: Vec<u32>,
+    first: usize,
 }
 
 impl Presences {
-    /// Whether where the card of each ruling is, is remembered; and then it is for as long as these are settled.
+    /// Whether where the card of each ruling is, is remembered; `first` is the index of the first of these decisions. The
+    /// look-ups, each of which goes to memory, wait together.
     pub fn knows(
         &mut self,
+        first: usize,
         decisions: &[Decision<'_>],
         rulings: &[Ruling],
         book: &Rulebook,
     ) -> bool {
-        let mut knows = true;
+        self.first = first;
+        self.run.clear();
         for (decision, ruling) in decisions.iter().zip(rulings) {
-            let point = ruling.memory.and_then(|memory| book.point(memory.point));
-            knows &= point.is_none_or(|point| {
-                let passage = book.passage(point);
-                self.missing(&decision.swipe.card_id, passage).is_empty()
-            });
+            let slot = ruling
+                .memory
+                .and_then(|_| self.memory.find(&decision.swipe.card_id));
+            self.run.push(slot.unwrap_or(NONE));
         }
-        knows
+        let mut slots = self.run.iter().zip(rulings);
+        slots.all(|(slot, ruling)| {
+            let point = ruling.memory.and_then(|memory| book.point(memory.point));
+            point.is_none_or(|point| {
+                let passage = book.passage(point);
+                let mut groups = passage.areas().flat_map(AreaRules::family);
+                *slot != NONE && {
+                    let known = self.memory.known(*slot);
+                    groups.all(|group| known.entry(group).is_some())
+                }
+            })
+        })
     }
 
     /// The cards and groups of these swipes that the table has to be asked about, each once.
@@ -84,42 +97,50 @@ impl Presences {
 
     /// The groups that `passage` concerns and of which nothing is remembered for `card`, not even that it was never there.
     fn missing<'a>(&mut self, card: &str, passage: Passage<'a>) -> Vec<&'a Arc<str>> {
-        let known = self.memory.touch(card);
-        let remembered = |group: &Arc<str>| {
-            let mut known = known.iter().flat_map(|known| known.iter());
-            known.any(|(name, _)| name == group)
-        };
-        // Nothing is allocated for an empty list.
+        let mut known = self.memory.find(card).map(|slot| self.memory.known(slot));
         let groups = passage.areas().flat_map(|area| area.family());
-        groups.filter(|group| !remembered(group)).collect()
+        let mut missing = Vec::new();
+        for group in groups {
+            let entry = known.as_mut().and_then(|known| known.entry(group));
+            if entry.is_none() {
+                missing.push(group);
+            }
+        }
+        missing
     }
 
     /// The table was asked about `card` in `group`.
     pub fn learn(&mut self, card: &str, group: &Arc<str>, presence: Option<Presence>) {
-        self.memory.set(card, group, presence);
+        let slot = self.memory.slot(card);
+        self.memory.known(slot).set(group, presence);
     }
 
-    /// Takes what changed since the last call by these decisions: the last state of each card and group.
+    /// Takes what changed since the last call by these decisions, the last state of each card and group, and forgets the cards
+    /// that were seen longest ago when there are too many.
     pub fn take_moves<'a>(&mut self, decisions: &'a [Decision<'a>]) -> Vec<Move<'a>> {
-        let mut seen = HashSet::new();
-        let mut last = Vec::new();
-        // A key may stand once in a write.
-        for (index, group, presence) in self.moves.drain(..).rev() {
-            let Some(Decision { swipe, .. }) = decisions.get(index) else {
+        let mut taken = Vec::with_capacity(self.moves.len());
+        for (index, slot, group) in self.moves.drain(..) {
+            let Some(entry) = self.memory.known(slot).entry(&group) else {
                 continue;
             };
-            if seen.insert((&*swipe.card_id, Arc::clone(&group))) {
-                last.push(Move {
-                    card: &swipe.card_id,
-                    group,
-                    presence,
-                    access_point: &swipe.access_point,
-                    device_id: &swipe.device_id,
-                    device_seq: swipe.device_seq,
-                });
-            }
+            entry.moved = NONE;
+            let (Some(Decision { swipe, .. }), Some(presence)) =
+                (decisions.get(index), &entry.presence)
+            else {
+                continue;
+            };
+            taken.push(Move {
+                card: &swipe.card_id,
+                group,
+                presence: presence.clone(),
+                access_point: &swipe.access_point,
+                device_id: &swipe.device_id,
+                device_seq: swipe.device_seq,
+            });
         }
-        last
+        self.run.clear();
+        self.memory.turn();
+        taken
     }
 
     /// What is answered to `swipe`, the `index`th of its part, after rules 21 and 24; a grant moves the card.
@@ -131,8 +152,10 @@ impl Presences {
         book: &Rulebook,
         occupancy: &Occupancy,
     ) -> Verdict {
-        let point = ruling.memory.and_then(|memory| book.point(memory.point));
-        let (Some(memory), Some(point)) = (ruling.memory, point) else {
+        let Some((memory, point)) = ruling
+            .memory
+            .and_then(|memory| Some((memory, book.point(memory.point)?)))
+        else {
             return ruling.verdict;
         };
         let step = Step {
@@ -142,18 +165,12 @@ impl Presences {
             book,
             occupancy,
         };
+        let slot = self.slot(&step);
         let mut verdict = ruling.verdict;
         if memory.reached {
-            let nothing = Known::new();
-            let known = self.memory.touch(&swipe.card_id);
-            verdict = step.verdict(
-                verdict,
-                &memory,
-                point,
-                known.map_or(&nothing, |known| known),
-            );
+            verdict = step.verdict(verdict, &memory, point, self.memory.known(slot));
         }
-        self.follow(&step, verdict);
+        self.follow(slot, &step, verdict);
         verdict
     }
 
@@ -177,62 +194,61 @@ impl Presences {
                 book,
                 occupancy,
             };
-            self.follow(&step, answer.verdict);
+            let slot = self.slot(&step);
+            self.follow(slot, &step, answer.verdict);
+        }
+    }
+
+    /// The slot of the card: found when its run was looked up, or else now.
+    fn slot(&mut self, step: &Step<'_>) -> u32 {
+        let found = step.index.checked_sub(self.first);
+        let found = found.and_then(|at| self.run.get(at).copied());
+        match found.filter(|slot| *slot != NONE) {
+            Some(slot) => slot,
+            None => self.memory.slot(&step.swipe.card_id),
         }
     }
 
     /// What a grant changes.
-    fn follow(&mut self, step: &Step<'_>, verdict: Verdict) {
+    fn follow(&mut self, slot: u32, step: &Step<'_>, verdict: Verdict) {
         if verdict.reason.outcome() != Outcome::Grant {
             return;
         }
         let Passage { from, to } = step.passage;
-        let (card, at_ms) = (&*step.swipe.card_id, step.swipe.swiped_at_ms);
         let entered = to.map(|to| (&to.group, Place::Inside(Arc::clone(&to.id))));
         // Whoever enters an inner area stays in the outer one.
         let left = from
             .filter(|from| to.is_none_or(|to| to.group != from.group && !to.is_within(&from.id)));
         let left = left.map(|from| (&from.group, Place::Outside));
         let is_counted = step.passage.areas().any(|area| area.is_counted);
-        let was = is_counted.then(|| self.inside(card, step.book));
+        let known = self.memory.known(slot);
+        let was = is_counted.then(|| step.inside(known));
+        let at_ms = step.swipe.swiped_at_ms;
         for (group, place) in entered.into_iter().chain(left) {
             let now = Presence { place, at_ms };
-            let before = self.memory.touch(card);
-            let before = before.and_then(|known| memory::presence(known, group));
+            let before = known.presence(group);
             if before.is_some_and(|before| before.at_ms > at_ms || *before == now) {
                 continue;
             }
-            self.moves
-                .push((step.index, Arc::clone(group), now.clone()));
-            self.memory.set(card, group, Some(now));
-        }
-        if let Some(was) = was {
-            step.occupancy.moved(&was, &self.inside(card, step.book));
-        }
-    }
-
-    /// Every area that the card is in, each once: the inner ones and those that they lie within.
-    fn inside(&mut self, card: &str, book: &Rulebook) -> Vec<Arc<str>> {
-        let mut inside: Vec<Arc<str>> = Vec::new();
-        let known = self.memory.touch(card);
-        for (_, presence) in known.iter().flat_map(|known| known.iter()) {
-            let Some(Presence {
-                place: Place::Inside(id),
-                ..
-            }) = presence
-            else {
-                continue;
+            let moved = match known.entry(group) {
+                Some(entry) => {
+                    entry.presence = Some(now);
+                    &mut entry.moved
+                }
+                None => &mut known.set(group, Some(now)).moved,
             };
-            let within = book
-                .area(id)
-                .map_or(std::slice::from_ref(id), AreaRules::within);
-            for area in within {
-                if !inside.contains(area) {
-                    inside.push(Arc::clone(area));
+            // A key may stand once in a write: the last move of a card in a group.
+            match self.moves.get_mut(*moved as usize) {
+                Some((index, ..)) => *index = step.index,
+                None => {
+                    *moved = u32::try_from(self.moves.len()).unwrap_or(NONE);
+                    self.moves.push((step.index, slot, Arc::clone(group)));
                 }
             }
         }
-        inside
+        if let Some(was) = was {
+            step.occupancy.moved(&was, &step.inside(known));
+        }
     }
 }
 

@@ -120,7 +120,6 @@ pub(super) async fn count(
                 .query()
                 .table_name(table)
                 .index_name(BY_AREA)
-                .projection_expression("PK")
                 .key_condition_expression("Area = :area")
                 .expression_attribute_values(":area", AttributeValue::S(area.to_string()))
                 .set_exclusive_start_key(from);
@@ -128,10 +127,10 @@ pub(super) async fn count(
                 Ok(reply) => reply,
                 Err(error) => {
                     let error = fault("Query", &error);
-                    return match error.kind {
-                        FaultKind::Refused | FaultKind::NotFound => Ok(None),
-                        _ => Err(error),
-                    };
+                    // "The table does not have the specified index" (DynamoDB API, Query).
+                    let no_index = error.kind == FaultKind::Refused
+                        && error.message.contains("specified index");
+                    return if no_index { Ok(None) } else { Err(error) };
                 }
             };
             let items = reply.items.unwrap_or_default();

@@ -1,62 +1,133 @@
 //! What is remembered of the cards of one shard; bounded, and of what is dropped the table is asked again.
+//!
+//! A card's place in memory is a number, its slot, found once a swipe and valid until the part of the page is stored.
 
 use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 
-use crate::model::presence::Presence;
+use crate::{access::cache::CardKey, model::presence::Presence};
 
 /// Cards of one generation of the memory: those of one shard's busiest hour (1 000 swipes a second, four a card and hour
-/// would be more; what is dropped is read again), in about 10 MiB.
+/// would be more; what is dropped is read again), in about 10 MiB. A part of a page may go over it.
 pub(super) const GENERATION: usize = 65_536;
 
-/// What is known of a card in each group of areas that it was asked about; nothing, when it was never seen there.
-pub(super) type Known = Vec<(Arc<str>, Option<Presence>)>;
+/// Not the number of anything.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// What is known of a card in one group of areas.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) group: Arc<str>,
+    /// Nothing, when it was never seen there.
+    pub(super) presence: Option<Presence>,
+    /// Where in the list of moves this one stands, or [`NONE`].
+    pub(super) moved: u32,
+}
+
+/// What is known of a card in each group of areas that it was asked about. Most cards have one.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    first: Option<Entry>,
+    more: Vec<Entry>,
+}
+
+impl Known {
+    /// All of it.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.first.iter().chain(&self.more)
+    }
+
+    /// What is known in that group.
+    pub(super) fn entry(&mut self, group: &Arc<str>) -> Option<&mut Entry> {
+        let mut entries = self.first.iter_mut().chain(&mut self.more);
+        entries.find(|entry| entry.group == *group)
+    }
+
+    /// Where the card is in the group, if it was ever seen there.
+    pub(super) fn presence(&self, group: &Arc<str>) -> Option<&Presence> {
+        let entry = self.entries().find(|entry| entry.group == *group)?;
+        entry.presence.as_ref()
+    }
+
+    /// From now on the card is there in that group, or was never seen there.
+    pub(super) fn set(&mut self, group: &Arc<str>, presence: Option<Presence>) -> &mut Entry {
+        let fresh = |presence| Entry {
+            group: Arc::clone(group),
+            presence,
+            moved: NONE,
+        };
+        let is_first = self
+            .first
+            .as_ref()
+            .is_none_or(|entry| entry.group == *group);
+        let entry = match is_first {
+            true => self.first.get_or_insert_with(|| fresh(None)),
+            false => {
+                let known = self.more.iter().position(|entry| entry.group == *group);
+                let at = known.unwrap_or(self.more.len());
+                if known.is_none() {
+                    self.more.push(fresh(None));
+                }
+                &mut self.more[at]
+            }
+        };
+        entry.presence = presence;
+        entry
+    }
+}
+
+/// One generation: the slots of cards, and what is in them.
+#[derive(Debug, Default)]
+struct Generation {
+    slots: HashMap<CardKey, u32, RandomState>,
+    known: Vec<Known>,
+}
 
 /// Two generations of cards; the older one is dropped whole.
 #[derive(Debug, Default)]
 pub(super) struct Memories {
-    young: HashMap<Box<str>, Known, RandomState>,
-    old: HashMap<Box<str>, Known, RandomState>,
+    young: Generation,
+    old: Generation,
 }
 
 impl Memories {
-    /// What is known of the card, which counts as young from now on.
-    pub(super) fn touch(&mut self, card: &str) -> Option<&mut Known> {
-        if !self.young.contains_key(card) {
-            let known = self.old.remove(card)?;
-            self.insert(card, known);
+    /// The slot of the card, which counts as young from now on; nothing when nothing is remembered of it.
+    pub(super) fn find(&mut self, card: &str) -> Option<u32> {
+        if let Some(slot) = self.young.slots.get(card.as_bytes()) {
+            return Some(*slot);
         }
-        self.young.get_mut(card)
+        let slot = self.old.slots.remove(card.as_bytes())?;
+        let known = std::mem::take(self.old.known.get_mut(slot as usize)?);
+        Some(self.insert(card, known))
     }
 
-    /// From now on the card is there in that group, or was never seen there.
-    pub(super) fn set(&mut self, card: &str, group: &Arc<str>, presence: Option<Presence>) {
-        match self.touch(card) {
-            Some(known) => set(known, group, presence),
-            None => self.insert(card, vec![(Arc::clone(group), presence)]),
+    /// The slot of the card, made when it has none.
+    pub(super) fn slot(&mut self, card: &str) -> u32 {
+        match self.find(card) {
+            Some(slot) => slot,
+            None => self.insert(card, Known::default()),
         }
     }
 
-    fn insert(&mut self, card: &str, known: Known) {
-        if self.young.len() >= GENERATION {
+    /// What is in a slot.
+    pub(super) fn known(&mut self, slot: u32) -> &mut Known {
+        &mut self.young.known[slot as usize]
+    }
+
+    /// Between two parts of a page: drops the older generation when the younger one is full. No slot is valid afterwards.
+    pub(super) fn turn(&mut self) {
+        if self.young.slots.len() >= GENERATION {
             std::mem::swap(&mut self.young, &mut self.old);
-            self.young.clear();
+            self.young.slots.clear();
+            self.young.known.clear();
         }
-        self.young.insert(Box::from(card), known);
     }
-}
 
-/// Where the card is in the group, if it was ever seen there.
-pub(super) fn presence<'a>(known: &'a Known, group: &str) -> Option<&'a Presence> {
-    let (_, presence) = known.iter().find(|(name, _)| **name == *group)?;
-    presence.as_ref()
-}
-
-/// From now on the card is there in that group.
-pub(super) fn set(known: &mut Known, group: &Arc<str>, presence: Option<Presence>) {
-    match known.iter_mut().find(|(name, _)| name == group) {
-        Some((_, before)) => *before = presence,
-        None => known.push((Arc::clone(group), presence)),
+    fn insert(&mut self, card: &str, known: Known) -> u32 {
+        let slot = u32::try_from(self.young.known.len()).unwrap_or(NONE);
+        self.young.known.push(known);
+        self.young.slots.insert(CardKey::new(card), slot);
+        slot
     }
 }

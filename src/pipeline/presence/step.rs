@@ -1,13 +1,15 @@
 //! Rules 21 and 24, asked of one swipe by what is known of its card.
 
-use super::memory::{Known, presence};
+use std::{borrow::Cow, sync::Arc};
+
+use super::memory::Known;
 use crate::{
     access::rulebook::{AreaRules, Passage, Point, Rulebook},
     model::{
         card::Exemptions,
         decision::{Reason, Verdict},
         door::{Egress, PassbackMode},
-        presence::Place,
+        presence::{Place, Presence},
         swipe::{Direction, Swipe},
     },
     pipeline::{
@@ -25,7 +27,35 @@ pub(super) struct Step<'a> {
     pub(super) occupancy: &'a Occupancy,
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    /// Every area that the card is in, each once: the inner ones and those that they lie within.
+    pub(super) fn inside(&self, known: &Known) -> Cow<'a, [Arc<str>]> {
+        let mut inside: Cow<'a, [Arc<str>]> = Cow::Borrowed(&[]);
+        for entry in known.entries() {
+            let Some(Presence {
+                place: Place::Inside(id),
+                ..
+            }) = &entry.presence
+            else {
+                continue;
+            };
+            // Nearly always it is one of the two areas of the door.
+            let mut near = self.passage.areas();
+            let near = near.find(|area| area.id == *id);
+            let within = near.or_else(|| self.book.area(id)).map(AreaRules::within);
+            let within = within.unwrap_or_default();
+            match inside.is_empty() {
+                true => inside = Cow::Borrowed(within),
+                false => {
+                    let missing = within.iter().filter(|area| !inside.contains(area));
+                    let missing: Vec<Arc<str>> = missing.cloned().collect();
+                    inside.to_mut().extend(missing);
+                }
+            }
+        }
+        inside
+    }
+
     /// What is answered after rules 21 and 24.
     pub(super) fn verdict(
         &self,
@@ -67,7 +97,7 @@ impl Step<'_> {
     fn violated(&self, memory: &Memory, known: &Known) -> PassbackMode {
         let Passage { from, to } = self.passage;
         let place = |area: &AreaRules| {
-            let presence = presence(known, &area.group)?;
+            let presence = known.presence(&area.group)?;
             let age_ms = self.swipe.swiped_at_ms.saturating_sub(presence.at_ms);
             let timeout = area.passback_timeout_ms;
             let counts = age_ms >= 0

@@ -365,13 +365,16 @@ fn what_the_table_knows_is_asked_for_once_and_then_counts() {
 fn the_memory_is_bounded_and_the_youngest_stay() {
     let (mut memory, group) = (Memories::default(), Arc::<str>::from("g"));
     for card in 0..3 * memory::GENERATION {
-        memory.set(&card.to_string(), &group, None);
-        memory.set("busy", &group, None);
+        for card in [&*card.to_string(), "busy"] {
+            let slot = memory.slot(card);
+            memory.known(slot).set(&group, None);
+        }
+        memory.turn();
     }
-    assert!(memory.touch("busy").is_some());
-    assert!(memory.touch("0").is_none());
+    assert!(memory.find("busy").is_some());
+    assert!(memory.find("0").is_none());
     let last = (3 * memory::GENERATION - 1).to_string();
-    assert!(memory.touch(&last).is_some());
+    assert!(memory.find(&last).is_some());
 }
 
 #[test]
