@@ -6,10 +6,11 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{
     access::{cache::AccessCache, rulebook::AreaRules},
+    metrics,
     pipeline::occupancy::Occupancy,
     ports::DecisionTable,
 };
@@ -42,7 +43,10 @@ pub(super) async fn count<T: DecisionTable>(
                         "the decision table has no index ByArea: occupancy limits know only what this worker let in"
                     );
                 }
-                Err(fault) => warn!(%fault, %area, "not counted, the last count stands"),
+                Err(fault) => {
+                    metrics::fault(&fault);
+                    debug!(%fault, %area, "not counted, the last count stands");
+                }
             }
         }
     }
