@@ -172,26 +172,26 @@ fn remembering(
     page: &RefCell<Page>,
 ) {
     estate::remember(&desk.cache, doors);
-    let cards: Vec<String> = {
+    // Each card, and the site of the door that it comes to.
+    let cards: Vec<(String, Arc<str>)> = {
         let page = page.borrow();
         let users = unpack(&page.records, None);
         let data = users
             .iter()
             .map(|user| user.data.clone().expect("no aggregate"));
-        data.map(|data| decode(data).expect("a swipe").card_id.into_owned())
-            .collect()
+        data.map(|data| {
+            let swipe = decode(data).expect("a swipe");
+            let site = swipe.access_point.split('-').next().expect("a site");
+            (swipe.card_id.to_string(), Arc::from(site))
+        })
+        .collect()
     };
-    let sites: Vec<Arc<str>> = (0..estate::ZONES.len())
-        .map(|site| Arc::from(format!("site{site}")))
-        .collect();
     let desk = RefCell::new(desk);
     let next = || {
         page.borrow_mut().renumber();
         let mut presences = Presences::default();
-        for card in &cards {
-            for site in &sites {
-                presences.learn(card, site, None);
-            }
+        for (card, site) in &cards {
+            presences.learn(card, site, None);
         }
         desk.borrow_mut().presences = presences;
     };
