@@ -54,7 +54,10 @@ impl Desk {
         let view = self.cache.view();
         let judged = judge_all(&users, &self.shard, &mut self.recent, memory, view);
         encode::outboxes(&judged, false, &mut self.events, &mut self.letters);
-        self.moved = black_box(self.presences.take_moves(&judged.decisions)).len();
+        let moves = self
+            .presences
+            .take_moves(&judged.decisions, &self.occupancy);
+        self.moved = black_box(moves).len();
     }
 }
 

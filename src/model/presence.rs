@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::swipe::Swipe;
+
 /// Where a card is within a group of areas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -23,23 +25,25 @@ pub struct Presence {
 /// A card that moved, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move<'a> {
-    /// The card.
-    pub card: &'a str,
+    /// The swipe that was granted: the card, when, and through which access point.
+    pub swipe: &'a Swipe<'a>,
     /// The group of areas.
     pub group: Arc<str>,
-    /// Where it is now.
-    pub presence: Presence,
-    /// The access point that it passed.
-    pub access_point: &'a str,
-    /// Device and number of the swipe that was granted.
-    pub device_id: &'a str,
-    /// See `device_id`.
-    pub device_seq: u64,
+    /// Where the card is now.
+    pub place: Place,
 }
 
 impl Move<'_> {
     /// `device_id#device_seq`: the decision that let the card pass.
     pub fn decision_id(&self) -> String {
-        format!("{}#{}", self.device_id, self.device_seq)
+        format!("{}#{}", self.swipe.device_id, self.swipe.device_seq)
+    }
+
+    /// What is remembered of the card.
+    pub fn presence(&self) -> Presence {
+        Presence {
+            place: self.place.clone(),
+            at_ms: self.swipe.swiped_at_ms,
+        }
     }
 }

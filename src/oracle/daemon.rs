@@ -41,11 +41,12 @@ struct Consumer {
 
 impl Consumer {
     fn store(&mut self, decisions: &[Decision<'_>]) {
-        for moved in self.presences.take_moves(decisions) {
-            let key = (Box::from(moved.card), moved.group);
-            let newer = |was: &Presence| was.at_ms > moved.presence.at_ms;
+        for moved in self.presences.take_moves(decisions, &self.occupancy) {
+            let presence = moved.presence();
+            let key = (Box::from(&*moved.swipe.card_id), moved.group);
+            let newer = |was: &Presence| was.at_ms > presence.at_ms;
             if !self.stored.get(&key).is_some_and(newer) {
-                self.stored.insert(key, moved.presence);
+                self.stored.insert(key, presence);
             }
         }
     }

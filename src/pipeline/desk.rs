@@ -168,7 +168,9 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         };
         self.page_metrics.recovered(replayed);
         self.encode(&judged);
-        let moves = self.presences.take_moves(&judged.decisions);
+        let moves = self
+            .presences
+            .take_moves(&judged.decisions, &self.occupancy);
         let sent = Instant::now();
         self.writer
             .store(&judged.decisions, &moves, &self.events, &self.letters)

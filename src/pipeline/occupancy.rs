@@ -34,17 +34,8 @@ impl Occupancy {
         })
     }
 
-    /// A card that was in these areas is in those now.
-    pub fn moved(&self, was: &[Arc<str>], is: &[Arc<str>]) {
-        for area in was.iter().filter(|area| !is.contains(area)) {
-            self.add(area, -1);
-        }
-        for area in is.iter().filter(|area| !was.contains(area)) {
-            self.add(area, 1);
-        }
-    }
-
-    fn add(&self, area: &Arc<str>, change: i64) {
+    /// So many more cards are in the area, or fewer.
+    pub fn moved(&self, area: &Arc<str>, change: i64) {
         match self.0.get(&**area) {
             Some(count) => count.moved.fetch_add(change, Ordering::Relaxed),
             None => {

@@ -17,6 +17,7 @@
 
 mod memory;
 mod step;
+mod tally;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -32,13 +33,17 @@ use crate::{
 
 use memory::{Memories, NONE};
 use step::Step;
+use tally::Tally;
 
 /// Where the cards of one shard are.
 #[derive(Debug, Default)]
 pub struct Presences {
     memory: Memories,
-    /// What changed in this part of a page: the index of the decision that changed it, the slot of its card, and the group.
-    moves: Vec<(usize, u32, Arc<str>)>,
+    /// What changed in this part of a page: the index of the decision that changed it, the group, and where its card is.
+    moves: Vec<(usize, Arc<str>, Place)>,
+    /// The number of this part.
+    part: u32,
+    tally: Tally,
     /// The slots of the cards of the run that is being settled, and the index of its first decision.
     run: Vec<u32>,
     first: usize,
@@ -115,32 +120,32 @@ impl Presences {
         self.memory.known(slot).set(group, presence);
     }
 
-    /// Takes what changed since the last call by these decisions, the last state of each card and group, and forgets the cards
-    /// that were seen longest ago when there are too many.
-    pub fn take_moves<'a>(&mut self, decisions: &'a [Decision<'a>]) -> Vec<Move<'a>> {
-        let mut taken = Vec::with_capacity(self.moves.len());
-        for (index, slot, group) in self.moves.drain(..) {
-            let Some(entry) = self.memory.known(slot).entry(&group) else {
-                continue;
-            };
-            entry.moved = NONE;
-            let (Some(Decision { swipe, .. }), Some(presence)) =
-                (decisions.get(index), &entry.presence)
-            else {
-                continue;
-            };
-            taken.push(Move {
-                card: &swipe.card_id,
+    /// Ends a part of a page: gives what changed in it by these decisions, the last state of each card and group, tells the others
+    /// how many cards are where, and forgets the cards that were seen longest ago when there are too many.
+    pub fn take_moves<'a>(
+        &mut self,
+        decisions: &'a [Decision<'a>],
+        occupancy: &Occupancy,
+    ) -> Vec<Move<'a>> {
+        let moves = self.moves.drain(..).filter_map(|(index, group, place)| {
+            let Decision { swipe, .. } = decisions.get(index)?;
+            Some(Move {
+                swipe,
                 group,
-                presence: presence.clone(),
-                access_point: &swipe.access_point,
-                device_id: &swipe.device_id,
-                device_seq: swipe.device_seq,
-            });
-        }
+                place,
+            })
+        });
+        let moves = moves.collect();
+        self.tell(occupancy);
+        self.part = self.part.wrapping_add(1);
         self.run.clear();
         self.memory.turn();
-        taken
+        moves
+    }
+
+    /// Tells the others how many cards are where.
+    fn tell(&mut self, occupancy: &Occupancy) {
+        self.tally.tell(occupancy);
     }
 
     /// What is answered to `swipe`, the `index`th of its part, after rules 21 and 24; a grant moves the card.
@@ -168,7 +173,8 @@ impl Presences {
         let slot = self.slot(&step);
         let mut verdict = ruling.verdict;
         if memory.reached {
-            verdict = step.verdict(verdict, &memory, point, self.memory.known(slot));
+            let known = self.memory.known(slot);
+            verdict = step.verdict(verdict, &memory, point, known, &mut self.tally);
         }
         self.follow(slot, &step, verdict);
         verdict
@@ -225,29 +231,32 @@ impl Presences {
         let was = is_counted.then(|| step.inside(known));
         let at_ms = step.swipe.swiped_at_ms;
         for (group, place) in entered.into_iter().chain(left) {
-            let now = Presence { place, at_ms };
             let before = known.presence(group);
-            if before.is_some_and(|before| before.at_ms > at_ms || *before == now) {
+            let stays = |before: &Presence| {
+                before.at_ms > at_ms || (before.at_ms == at_ms && before.place == place)
+            };
+            if before.is_some_and(stays) {
                 continue;
             }
-            let moved = match known.entry(group) {
-                Some(entry) => {
-                    entry.presence = Some(now);
-                    &mut entry.moved
-                }
-                None => &mut known.set(group, Some(now)).moved,
+            let now = Presence {
+                place: place.clone(),
+                at_ms,
             };
+            let entry = known.set(group, Some(now));
+            let (part, at) = entry.moved;
             // A key may stand once in a write: the last move of a card in a group.
-            match self.moves.get_mut(*moved as usize) {
-                Some((index, ..)) => *index = step.index,
-                None => {
-                    *moved = u32::try_from(self.moves.len()).unwrap_or(NONE);
-                    self.moves.push((step.index, slot, Arc::clone(group)));
+            match self.moves.get_mut(at as usize) {
+                Some(moved) if part == self.part => (moved.0, moved.2) = (step.index, place),
+                _ => {
+                    let at = u32::try_from(self.moves.len()).unwrap_or(NONE);
+                    entry.moved = (self.part, at);
+                    self.moves.push((step.index, Arc::clone(group), place));
                 }
             }
         }
         if let Some(was) = was {
-            step.occupancy.moved(&was, &step.inside(known));
+            let is = step.inside(known);
+            self.tally.moved(&was, &is, step.occupancy);
         }
     }
 }

@@ -410,9 +410,9 @@ impl DecisionTable for Line {
         let moves: Vec<Moved> = moves
             .iter()
             .map(|moved| Moved {
-                card: Box::from(moved.card),
+                card: Box::from(&*moved.swipe.card_id),
                 group: Arc::clone(&moved.group),
-                presence: moved.presence.clone(),
+                presence: moved.presence(),
                 id: moved.decision_id(),
             })
             .collect();

@@ -94,7 +94,7 @@ pub(super) async fn store(client: &Client, table: &str, moves: &[Move<'_>]) -> R
 }
 
 fn put(table: &str, moved: &Move<'_>) -> Result<TransactWriteItem, Fault> {
-    let at = AttributeValue::N(moved.presence.at_ms.to_string());
+    let at = AttributeValue::N(moved.swipe.swiped_at_ms.to_string());
     let put = Put::builder()
         .table_name(table)
         .set_item(Some(item(moved)))
@@ -146,23 +146,23 @@ pub(super) async fn count(
 
 fn item(moved: &Move<'_>) -> Item {
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let mut item = key(&partition(moved.card), &sort(&moved.group));
+    let mut item = key(&partition(&moved.swipe.card_id), &sort(&moved.group));
     let mut set = |name: &str, value| item.insert(name.to_owned(), value);
     set(
         "ScannedStatus",
-        text(match &moved.presence.place {
+        text(match &moved.place {
             Place::Inside(_) => "scanned-in",
             Place::Outside => "scanned-out",
         }),
     );
-    if let Place::Inside(area) = &moved.presence.place {
+    if let Place::Inside(area) = &moved.place {
         set("Area", text(area));
     }
     set(
         "ScannedAt",
-        AttributeValue::N(moved.presence.at_ms.to_string()),
+        AttributeValue::N(moved.swipe.swiped_at_ms.to_string()),
     );
-    set("LastAccessPoint", text(moved.access_point));
+    set("LastAccessPoint", text(&moved.swipe.access_point));
     set("LastDecisionId", text(&moved.decision_id()));
     item
 }
@@ -180,6 +180,7 @@ fn presence(item: &Item) -> Option<Presence> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::swipe::Swipe;
 
     #[test]
     fn a_move_reads_back_and_stands_in_the_index_while_the_card_is_inside() {
@@ -187,16 +188,23 @@ mod tests {
             (Place::Inside(Arc::from("lab")), Some("lab")),
             (Place::Outside, None),
         ] {
-            let moved = Move {
-                card: "7",
-                group: Arc::from("hq"),
-                presence: Presence { place, at_ms: 5 },
-                access_point: "door",
-                device_id: "gate",
+            let swipe = Swipe {
+                device_id: "gate".into(),
                 device_seq: 1,
+                access_point: "door".into(),
+                card_id: "7".into(),
+                swiped_at_ms: 5,
+                direction: None,
+                offline: false,
+                trace_id: None,
+            };
+            let moved = Move {
+                swipe: &swipe,
+                group: Arc::from("hq"),
+                place,
             };
             let item = item(&moved);
-            assert_eq!(presence(&item), Some(moved.presence));
+            assert_eq!(presence(&item), Some(moved.presence()));
             assert_eq!(text(&item, "PK"), "CARD#7");
             assert_eq!(text(&item, "SK"), "PRESENCE#hq");
             let indexed = item.get("Area").and_then(|area| area.as_s().ok());

@@ -21,8 +21,8 @@ pub(super) struct Entry {
     pub(super) group: Arc<str>,
     /// Nothing, when it was never seen there.
     pub(super) presence: Option<Presence>,
-    /// Where in the list of moves this one stands, or [`NONE`].
-    pub(super) moved: u32,
+    /// The part of a page in which it moved last, and where in the list of its moves that stands.
+    pub(super) moved: (u32, u32),
 }
 
 /// What is known of a card in each group of areas that it was asked about. Most cards have one.
@@ -55,7 +55,7 @@ impl Known {
         let fresh = |presence| Entry {
             group: Arc::clone(group),
             presence,
-            moved: NONE,
+            moved: (NONE, NONE),
         };
         let is_first = self
             .first

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::memory::Known;
+use super::{memory::Known, tally::Tally};
 use crate::{
     access::rulebook::{AreaRules, Passage, Point, Rulebook},
     model::{
@@ -63,6 +63,7 @@ impl<'a> Step<'a> {
         memory: &Memory,
         point: &Point,
         known: &Known,
+        tally: &mut Tally,
     ) -> Verdict {
         let Passage { from, to } = self.passage;
         let exempt = |what| memory.exemptions.contains(what);
@@ -74,7 +75,7 @@ impl<'a> Step<'a> {
             let inside = from.is_some_and(|from| from.is_within(&to.id));
             let limit = i64::from(to.occupancy_upper);
             let limited = limit > 0 && !inside && !exempt(Exemptions::OCCUPANCY);
-            limited && self.occupancy.count(&to.id) >= limit
+            limited && tally.count(&to.id, self.occupancy) >= limit
         });
         let denied = match violated {
             PassbackMode::Hard => Some(Reason::AntiPassbackViolation),

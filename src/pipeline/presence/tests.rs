@@ -121,6 +121,7 @@ impl Walk {
             self.presences
                 .settle(self.swipes.len(), &swipe, &ruling, book, &self.occupancy);
         self.swipes.push(swipe);
+        self.presences.tell(&self.occupancy);
         (verdict.reason, verdict.soft_apb, verdict.would_deny)
     }
 
@@ -145,12 +146,12 @@ impl Walk {
                 },
             })
             .collect();
-        let moves = self.presences.take_moves(&decisions);
+        let moves = self.presences.take_moves(&decisions, &self.occupancy);
         let mut moves: Vec<_> = moves
             .iter()
             .map(|moved| {
                 let id = moved.decision_id();
-                (moved.group.to_string(), moved.presence.clone(), id)
+                (moved.group.to_string(), moved.presence(), id)
             })
             .collect();
         moves.sort_by(|one, other| one.0.cmp(&other.0));
