@@ -54,10 +54,9 @@ impl Desk {
         let view = self.cache.view();
         let judged = judge_all(&users, &self.shard, &mut self.recent, memory, view);
         encode::outboxes(&judged, false, &mut self.events, &mut self.letters);
-        let moves = self
-            .presences
-            .take_moves(&judged.decisions, &self.occupancy);
-        self.moved = black_box(moves).len();
+        let moves = self.presences.moves(&judged.decisions);
+        self.moved = moves.map(black_box).count();
+        self.presences.end_part(&self.occupancy);
     }
 }
 

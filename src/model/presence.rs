@@ -28,9 +28,9 @@ pub struct Move<'a> {
     /// The swipe that was granted: the card, when, and through which access point.
     pub swipe: &'a Swipe<'a>,
     /// The group of areas.
-    pub group: Arc<str>,
+    pub group: &'a Arc<str>,
     /// Where the card is now.
-    pub place: Place,
+    pub place: &'a Place,
 }
 
 impl Move<'_> {

@@ -41,14 +41,15 @@ struct Consumer {
 
 impl Consumer {
     fn store(&mut self, decisions: &[Decision<'_>]) {
-        for moved in self.presences.take_moves(decisions, &self.occupancy) {
+        for moved in self.presences.moves(decisions) {
             let presence = moved.presence();
-            let key = (Box::from(&*moved.swipe.card_id), moved.group);
+            let key = (Box::from(&*moved.swipe.card_id), Arc::clone(moved.group));
             let newer = |was: &Presence| was.at_ms > presence.at_ms;
             if !self.stored.get(&key).is_some_and(newer) {
                 self.stored.insert(key, presence);
             }
         }
+        self.presences.end_part(&self.occupancy);
     }
 }
 

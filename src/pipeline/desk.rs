@@ -168,14 +168,13 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         };
         self.page_metrics.recovered(replayed);
         self.encode(&judged);
-        let moves = self
-            .presences
-            .take_moves(&judged.decisions, &self.occupancy);
+        let moves = self.presences.moves(&judged.decisions);
         let sent = Instant::now();
         self.writer
-            .store(&judged.decisions, &moves, &self.events, &self.letters)
+            .store(&judged.decisions, moves, &self.events, &self.letters)
             .await
             .map_err(|Fenced| Finish::Fenced)?;
+        self.presences.end_part(&self.occupancy);
         let stored = Instant::now();
         self.page_metrics.decided(sent - arrived);
         self.page_metrics.written(stored - sent);

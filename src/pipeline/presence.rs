@@ -120,27 +120,27 @@ impl Presences {
         self.memory.known(slot).set(group, presence);
     }
 
-    /// Ends a part of a page: gives what changed in it by these decisions, the last state of each card and group, tells the others
-    /// how many cards are where, and forgets the cards that were seen longest ago when there are too many.
-    pub fn take_moves<'a>(
-        &mut self,
-        decisions: &'a [Decision<'a>],
-        occupancy: &Occupancy,
-    ) -> Vec<Move<'a>> {
-        let moves = self.moves.drain(..).filter_map(|(index, group, place)| {
-            let Decision { swipe, .. } = decisions.get(index)?;
+    /// What changed in this part of a page by these decisions: the last state of each card and group.
+    pub fn moves<'a>(&'a self, decisions: &'a [Decision<'a>]) -> impl Iterator<Item = Move<'a>> {
+        // Where the shard has to stop, the decisions behind that place are gone.
+        self.moves.iter().filter_map(|(index, group, place)| {
+            let Decision { swipe, .. } = decisions.get(*index)?;
             Some(Move {
                 swipe,
                 group,
                 place,
             })
-        });
-        let moves = moves.collect();
-        self.tell(occupancy);
-        self.part = self.part.wrapping_add(1);
+        })
+    }
+
+    /// Ends a part of a page whose moves are stored: tells the others how many cards are where, and forgets the cards that were
+    /// seen longest ago when there are too many.
+    pub fn end_part(&mut self, occupancy: &Occupancy) {
+        self.moves.clear();
         self.run.clear();
+        self.part = self.part.wrapping_add(1);
+        self.tell(occupancy);
         self.memory.turn();
-        moves
     }
 
     /// Tells the others how many cards are where.

@@ -105,7 +105,7 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
     pub async fn store(
         &self,
         decisions: &[Decision<'_>],
-        moves: &[Move<'_>],
+        moves: impl Iterator<Item = Move<'_>>,
         events: &Outbox,
         letters: &Outbox,
     ) -> Result<(), Fenced> {

@@ -411,7 +411,7 @@ impl DecisionTable for Line {
             .iter()
             .map(|moved| Moved {
                 card: Box::from(&*moved.swipe.card_id),
-                group: Arc::clone(&moved.group),
+                group: Arc::clone(moved.group),
                 presence: moved.presence(),
                 id: moved.decision_id(),
             })

@@ -146,16 +146,16 @@ pub(super) async fn count(
 
 fn item(moved: &Move<'_>) -> Item {
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let mut item = key(&partition(&moved.swipe.card_id), &sort(&moved.group));
+    let mut item = key(&partition(&moved.swipe.card_id), &sort(moved.group));
     let mut set = |name: &str, value| item.insert(name.to_owned(), value);
     set(
         "ScannedStatus",
-        text(match &moved.place {
+        text(match moved.place {
             Place::Inside(_) => "scanned-in",
             Place::Outside => "scanned-out",
         }),
     );
-    if let Place::Inside(area) = &moved.place {
+    if let Place::Inside(area) = moved.place {
         set("Area", text(area));
     }
     set(
@@ -200,8 +200,8 @@ mod tests {
             };
             let moved = Move {
                 swipe: &swipe,
-                group: Arc::from("hq"),
-                place,
+                group: &Arc::from("hq"),
+                place: &place,
             };
             let item = item(&moved);
             assert_eq!(presence(&item), Some(moved.presence()));

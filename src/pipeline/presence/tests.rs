@@ -146,15 +146,15 @@ impl Walk {
                 },
             })
             .collect();
-        let moves = self.presences.take_moves(&decisions, &self.occupancy);
+        let moves = self.presences.moves(&decisions);
         let mut moves: Vec<_> = moves
-            .iter()
             .map(|moved| {
                 let id = moved.decision_id();
                 (moved.group.to_string(), moved.presence(), id)
             })
             .collect();
         moves.sort_by(|one, other| one.0.cmp(&other.0));
+        self.presences.end_part(&self.occupancy);
         moves
     }
 

@@ -38,8 +38,9 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
     pub(super) async fn put_presences(
         &self,
         sink: &Arc<T>,
-        moves: &[Move<'_>],
+        moves: impl Iterator<Item = Move<'_>>,
     ) -> Result<(), Fenced> {
+        let moves: Vec<Move<'_>> = moves.collect();
         let mut writes = Vec::new();
         for part in moves.chunks(self.limits.table_moves) {
             writes.push(async {
