@@ -39,8 +39,9 @@ use tally::Tally;
 #[derive(Debug, Default)]
 pub struct Presences {
     memory: Memories,
-    /// What changed in this part of a page: the index of the decision that changed it, the group, and where its card is.
-    moves: Vec<(usize, Arc<str>, Place)>,
+    /// What changed in this part of a page: the index of the decision that changed it, the slot of its card, and which of its
+    /// groups.
+    moves: Vec<(usize, u32, u32)>,
     /// The number of this part.
     part: u32,
     tally: Tally,
@@ -74,8 +75,8 @@ impl Presences {
                 let passage = book.passage(point);
                 let mut groups = passage.areas().flat_map(AreaRules::family);
                 *slot != NONE && {
-                    let known = self.memory.known(*slot);
-                    groups.all(|group| known.entry(group).is_some())
+                    let known = self.memory.at(*slot);
+                    groups.all(|group| known.knows(group))
                 }
             })
         })
@@ -102,12 +103,11 @@ impl Presences {
 
     /// The groups that `passage` concerns and of which nothing is remembered for `card`, not even that it was never there.
     fn missing<'a>(&mut self, card: &str, passage: Passage<'a>) -> Vec<&'a Arc<str>> {
-        let mut known = self.memory.find(card).map(|slot| self.memory.known(slot));
-        let groups = passage.areas().flat_map(|area| area.family());
+        let slot = self.memory.find(card);
+        let known = slot.map(|slot| self.memory.at(slot));
         let mut missing = Vec::new();
-        for group in groups {
-            let entry = known.as_mut().and_then(|known| known.entry(group));
-            if entry.is_none() {
+        for group in passage.areas().flat_map(|area| area.family()) {
+            if !known.is_some_and(|known| known.knows(group)) {
                 missing.push(group);
             }
         }
@@ -123,12 +123,13 @@ impl Presences {
     /// What changed in this part of a page by these decisions: the last state of each card and group.
     pub fn moves<'a>(&'a self, decisions: &'a [Decision<'a>]) -> impl Iterator<Item = Move<'a>> {
         // Where the shard has to stop, the decisions behind that place are gone.
-        self.moves.iter().filter_map(|(index, group, place)| {
+        self.moves.iter().filter_map(|(index, slot, group)| {
             let Decision { swipe, .. } = decisions.get(*index)?;
+            let entry = self.memory.at(*slot).at(*group)?;
             Some(Move {
                 swipe,
-                group,
-                place,
+                group: &entry.group,
+                place: &entry.presence.as_ref()?.place,
             })
         })
     }
@@ -238,19 +239,15 @@ impl Presences {
             if before.is_some_and(stays) {
                 continue;
             }
-            let now = Presence {
-                place: place.clone(),
-                at_ms,
-            };
-            let entry = known.set(group, Some(now));
+            let (number, entry) = known.set(group, Some(Presence { place, at_ms }));
             let (part, at) = entry.moved;
             // A key may stand once in a write: the last move of a card in a group.
             match self.moves.get_mut(at as usize) {
-                Some(moved) if part == self.part => (moved.0, moved.2) = (step.index, place),
+                Some((index, ..)) if part == self.part => *index = step.index,
                 _ => {
                     let at = u32::try_from(self.moves.len()).unwrap_or(NONE);
                     entry.moved = (self.part, at);
-                    self.moves.push((step.index, Arc::clone(group), place));
+                    self.moves.push((step.index, slot, number));
                 }
             }
         }

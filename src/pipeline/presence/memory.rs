@@ -38,42 +38,49 @@ impl Known {
         self.first.iter().chain(&self.more)
     }
 
-    /// What is known in that group.
-    pub(super) fn entry(&mut self, group: &Arc<str>) -> Option<&mut Entry> {
-        let mut entries = self.first.iter_mut().chain(&mut self.more);
-        entries.find(|entry| entry.group == *group)
-    }
-
     /// Where the card is in the group, if it was ever seen there.
     pub(super) fn presence(&self, group: &Arc<str>) -> Option<&Presence> {
         let entry = self.entries().find(|entry| entry.group == *group)?;
         entry.presence.as_ref()
     }
 
-    /// From now on the card is there in that group, or was never seen there.
-    pub(super) fn set(&mut self, group: &Arc<str>, presence: Option<Presence>) -> &mut Entry {
-        let fresh = |presence| Entry {
+    /// Whether it was asked about in that group.
+    pub(super) fn knows(&self, group: &Arc<str>) -> bool {
+        self.entries().any(|entry| entry.group == *group)
+    }
+
+    /// What is known in the group of that number.
+    pub(super) fn at(&self, number: u32) -> Option<&Entry> {
+        match number.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(at) => self.more.get(at as usize),
+        }
+    }
+
+    /// From now on the card is there in that group, or was never seen there; and the number of the group.
+    pub(super) fn set(
+        &mut self,
+        group: &Arc<str>,
+        presence: Option<Presence>,
+    ) -> (u32, &mut Entry) {
+        let fresh = || Entry {
             group: Arc::clone(group),
-            presence,
+            presence: None,
             moved: (NONE, NONE),
         };
-        let is_first = self
-            .first
-            .as_ref()
-            .is_none_or(|entry| entry.group == *group);
-        let entry = match is_first {
-            true => self.first.get_or_insert_with(|| fresh(None)),
-            false => {
-                let known = self.more.iter().position(|entry| entry.group == *group);
-                let at = known.unwrap_or(self.more.len());
-                if known.is_none() {
-                    self.more.push(fresh(None));
-                }
-                &mut self.more[at]
-            }
-        };
+        let first = self.first.get_or_insert_with(fresh);
+        if first.group == *group {
+            first.presence = presence;
+            return (0, first);
+        }
+        let known = self.more.iter().position(|entry| entry.group == *group);
+        let at = known.unwrap_or(self.more.len());
+        if known.is_none() {
+            self.more.push(fresh());
+        }
+        let entry = &mut self.more[at];
         entry.presence = presence;
-        entry
+        (u32::try_from(at + 1).unwrap_or(NONE), entry)
     }
 }
 
@@ -113,6 +120,11 @@ impl Memories {
     /// What is in a slot.
     pub(super) fn known(&mut self, slot: u32) -> &mut Known {
         &mut self.young.known[slot as usize]
+    }
+
+    /// What is in a slot.
+    pub(super) fn at(&self, slot: u32) -> &Known {
+        &self.young.known[slot as usize]
     }
 
     /// Between two parts of a page: drops the older generation when the younger one is full. No slot is valid afterwards.
