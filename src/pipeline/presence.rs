@@ -140,13 +140,8 @@ impl Presences {
         self.moves.clear();
         self.run.clear();
         self.part = self.part.wrapping_add(1);
-        self.tell(occupancy);
-        self.memory.turn();
-    }
-
-    /// Tells the others how many cards are where.
-    fn tell(&mut self, occupancy: &Occupancy) {
         self.tally.tell(occupancy);
+        self.memory.turn();
     }
 
     /// What is answered to `swipe`, the `index`th of its part, after rules 21 and 24; a grant moves the card.
@@ -158,18 +153,8 @@ impl Presences {
         book: &Rulebook,
         occupancy: &Occupancy,
     ) -> Verdict {
-        let Some((memory, point)) = ruling
-            .memory
-            .and_then(|memory| Some((memory, book.point(memory.point)?)))
-        else {
+        let Some((memory, point, step)) = Step::of(index, swipe, ruling, book, occupancy) else {
             return ruling.verdict;
-        };
-        let step = Step {
-            index,
-            swipe,
-            passage: book.passage(point),
-            book,
-            occupancy,
         };
         let slot = self.slot(&step);
         let mut verdict = ruling.verdict;
@@ -192,15 +177,7 @@ impl Presences {
         book: &Rulebook,
         occupancy: &Occupancy,
     ) {
-        let point = ruling.memory.and_then(|memory| book.point(memory.point));
-        if let Some(point) = point {
-            let step = Step {
-                index,
-                swipe,
-                passage: book.passage(point),
-                book,
-                occupancy,
-            };
+        if let Some((_, _, step)) = Step::of(index, swipe, ruling, book, occupancy) {
             let slot = self.slot(&step);
             self.follow(slot, &step, answer.verdict);
         }

@@ -8,8 +8,8 @@ use foldhash::fast::RandomState;
 
 use crate::{access::cache::CardKey, model::presence::Presence};
 
-/// Cards of one generation of the memory: those of one shard's busiest hour (1 000 swipes a second, four a card and hour
-/// would be more; what is dropped is read again), in about 10 MiB. A part of a page may go over it.
+/// Cards of one generation, about 7 MiB: more than a shard sees in a minute at 1 000 swipes a second. What is dropped is read
+/// from the table again. A part of a page may go over it.
 pub(super) const GENERATION: usize = 65_536;
 
 /// Not the number of anything.

@@ -13,7 +13,7 @@ use crate::{
         swipe::{Direction, Swipe},
     },
     pipeline::{
-        decide::{Memory, always_allowed},
+        decide::{Memory, Ruling, always_allowed},
         occupancy::Occupancy,
     },
 };
@@ -28,6 +28,26 @@ pub(super) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
+    /// The step of a swipe at an access point where something is remembered, the access point, and what is known of the card.
+    pub(super) fn of(
+        index: usize,
+        swipe: &'a Swipe<'a>,
+        ruling: &Ruling,
+        book: &'a Rulebook,
+        occupancy: &'a Occupancy,
+    ) -> Option<(Memory, &'a Point, Self)> {
+        let memory = ruling.memory?;
+        let point = book.point(memory.point)?;
+        let step = Self {
+            index,
+            swipe,
+            passage: book.passage(point),
+            book,
+            occupancy,
+        };
+        Some((memory, point, step))
+    }
+
     /// Every area that the card is in, each once: the inner ones and those that they lie within.
     pub(super) fn inside(&self, known: &Known) -> Cow<'a, [Arc<str>]> {
         let mut inside: Cow<'a, [Arc<str>]> = Cow::Borrowed(&[]);

@@ -121,7 +121,7 @@ impl Walk {
             self.presences
                 .settle(self.swipes.len(), &swipe, &ruling, book, &self.occupancy);
         self.swipes.push(swipe);
-        self.presences.tell(&self.occupancy);
+        self.presences.tally.tell(&self.occupancy);
         (verdict.reason, verdict.soft_apb, verdict.would_deny)
     }
 
