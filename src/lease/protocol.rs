@@ -251,10 +251,9 @@ impl Protocol {
             return;
         };
         if let Some((write, children)) = &held.writing {
-            if std::mem::take(&mut held.resend) {
-                self.writing.insert(shard.clone());
-                out.push(Action::Write(write.clone(), children.clone()));
-            }
+            // It is not under way any more and still here, so its outcome is unknown.
+            self.writing.insert(shard.clone());
+            out.push(Action::Write(write.clone(), children.clone()));
             return;
         }
         let settled = now.saturating_sub(held.started_at) >= STAY && self.view.knows_the_living();

@@ -28,7 +28,8 @@ impl Protocol {
             return;
         };
         match outcome {
-            None => held.resend = true,
+            // It stays, and goes out again at the next step.
+            None => {}
             Some(Written::Applied) => {
                 let Some((write, children)) = held.writing.take() else {
                     return;

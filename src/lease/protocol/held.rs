@@ -30,9 +30,8 @@ pub(super) struct Held {
     pub(super) phase: Phase,
     pub(super) run: u64,
     pub(super) done: Option<Position>,
+    /// The write whose outcome is awaited, or unknown: then it is not among those under way, and goes out again.
     pub(super) writing: Option<(LeaseWrite, Vec<LeaseRow>)>,
-    /// The outcome of `writing` is unknown: it goes out again at the next tick.
-    pub(super) resend: bool,
     pub(super) saved_at: Duration,
     /// When its consumer started.
     pub(super) started_at: Duration,

@@ -33,7 +33,6 @@ impl Protocol {
             run: 0,
             done: self.take_up(shard),
             writing: None,
-            resend: false,
             saved_at: now,
             started_at: now,
             halted: false,
