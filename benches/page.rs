@@ -6,7 +6,7 @@
 //! in a daemon that has run for a minute, and a page is no repeat of itself. Before anything is measured both loops
 //! answer the page, and their answers are the same bytes.
 
-use std::{cell::RefCell, collections::BTreeMap, hint::black_box, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, hint::black_box};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use swiped::{
@@ -18,7 +18,7 @@ use swiped::{
         decode::decode,
         encode,
         hearing::Hearing,
-        judge::{Judged, judge, unpack},
+        judge::{Judged, judge, undecided, unpack},
         occupancy::Occupancy,
         presence::Presences,
         recent::Recent,
@@ -174,26 +174,19 @@ fn remembering(
     page: &RefCell<Page>,
 ) {
     estate::remember(&desk.cache, doors);
-    // Each card, and the site of the door that it comes to.
-    let cards: Vec<(String, Arc<str>)> = {
-        let page = page.borrow();
+    // Each card, and the group of areas of the door that it comes to, as the desk asks the table about them.
+    let cards = {
+        let (page, view) = (page.borrow(), desk.cache.view());
         let users = unpack(&page.records, None);
-        let data = users
-            .iter()
-            .map(|user| user.data.clone().expect("no aggregate"));
-        data.map(|data| {
-            let swipe = decode(data).expect("a swipe");
-            let site = swipe.access_point.split('-').next().expect("a site");
-            (swipe.card_id.to_string(), Arc::from(site))
-        })
-        .collect()
+        let decisions = undecided(&users, &desk.shard, NOW_MS);
+        Presences::default().unknown(&decisions, view.rulebook())
     };
     let desk = RefCell::new(desk);
     let next = || {
         page.borrow_mut().renumber();
         let presences = &mut desk.borrow_mut().presences;
-        for (card, site) in &cards {
-            presences.learn(card, site, None);
+        for (card, group) in &cards {
+            presences.learn(card, group, None);
         }
     };
     let mut group = criterion.benchmark_group("page");

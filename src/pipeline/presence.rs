@@ -68,17 +68,23 @@ impl Presences {
                 .and_then(|_| self.memory.find(&decision.swipe.card_id));
             self.run.push(slot.unwrap_or(NONE));
         }
+        // Nothing but loads, so that the slots of a run come from memory side by side; what follows then finds them near.
+        self.memory.touch(&self.run);
         let mut slots = self.run.iter().zip(rulings);
         slots.all(|(slot, ruling)| {
-            let point = ruling.memory.and_then(|memory| book.point(memory.point));
-            point.is_none_or(|point| {
-                let passage = book.passage(point);
-                let mut groups = passage.areas().flat_map(AreaRules::family);
-                *slot != NONE && {
-                    let known = self.memory.at(*slot);
-                    groups.all(|group| known.knows(group))
-                }
-            })
+            let Some(point) = ruling.memory.and_then(|memory| book.point(memory.point)) else {
+                return true;
+            };
+            let Passage { from, to } = book.passage(point);
+            let knows = |area: Option<&AreaRules>| {
+                area.is_none_or(|area| {
+                    *slot != NONE && {
+                        let known = self.memory.at(*slot);
+                        area.family().iter().all(|group| known.knows(group))
+                    }
+                })
+            };
+            knows(from) && knows(to)
         })
     }
 

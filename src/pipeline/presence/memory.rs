@@ -2,7 +2,7 @@
 //!
 //! A card's place in memory is a number, its slot, found once a swipe and valid until the part of the page is stored.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hint::black_box, sync::Arc};
 
 use foldhash::fast::RandomState;
 
@@ -125,6 +125,14 @@ impl Memories {
     /// What is in a slot.
     pub(super) fn at(&self, slot: u32) -> &Known {
         &self.young.known[slot as usize]
+    }
+
+    /// Loads what is in these slots.
+    pub(super) fn touch(&self, slots: &[u32]) {
+        let known = &self.young.known;
+        let slots = slots.iter().filter_map(|slot| known.get(*slot as usize));
+        let numbers = slots.map(|known| known.first.as_ref().map_or(0, |entry| entry.moved.0));
+        black_box(numbers.fold(0, u32::wrapping_add));
     }
 
     /// Between two parts of a page: drops the older generation when the younger one is full. No slot is valid afterwards.
