@@ -145,7 +145,7 @@ pub fn cache(doors: &[Door]) -> AccessCache {
     cache
 }
 
-fn card_item(card: &Card) -> Item {
+pub fn card_item(card: &Card) -> Item {
     let status = match card.status {
         CardStatus::Revoked => "revoked",
         CardStatus::Lost => "lost",
