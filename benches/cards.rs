@@ -4,18 +4,15 @@
 //! The memory is what the process grew by, from /proc, with the table's free slots and whatever the allocator keeps;
 //! more than [`BYTES_MAX`] a card ends the bench with an error.
 
-use std::{fs, hint::black_box, time::Instant};
+use std::{fs, hint::black_box, time::Duration};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use swiped::{
     access::cache::{AccessCache, Snapshot},
     model::item::Item,
 };
+use tokio::time::Instant;
 
-#[allow(
-    dead_code,
-    reason = "the doors and pages of the estate belong to the bench `page`"
-)]
 mod estate;
 
 /// Cards of a large estate.
@@ -44,7 +41,7 @@ fn page(first: u64) -> Vec<Item> {
 fn memory() {
     let before = resident_bytes();
     let snapshot = Snapshot::new();
-    let mut loading = std::time::Duration::ZERO;
+    let mut loading = Duration::ZERO;
     let mut first = 0;
     while first < CARDS {
         let items = page(first);

@@ -25,17 +25,28 @@ pub(super) struct Entry {
     pub(super) moved: (u32, u32),
 }
 
-/// What is known of a card in each group of areas that it was asked about. Most cards have one.
+/// What is known of a card in each group of areas that it was asked about. Most cards have one, and then all of it is one
+/// line of the processor's cache.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(super) struct Known {
     first: Option<Entry>,
-    more: Vec<Entry>,
+    /// The box keeps it to a pointer: a second group is rare.
+    #[expect(
+        clippy::box_collection,
+        reason = "a vector is three words, and nearly always empty"
+    )]
+    more: Option<Box<Vec<Entry>>>,
 }
 
 impl Known {
     /// All of it.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.first.iter().chain(&self.more)
+        self.first.iter().chain(self.more())
+    }
+
+    fn more(&self) -> &[Entry] {
+        self.more.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// Where the card is in the group, if it was ever seen there.
@@ -53,7 +64,7 @@ impl Known {
     pub(super) fn at(&self, number: u32) -> Option<&Entry> {
         match number.checked_sub(1) {
             None => self.first.as_ref(),
-            Some(at) => self.more.get(at as usize),
+            Some(at) => self.more().get(at as usize),
         }
     }
 
@@ -73,12 +84,13 @@ impl Known {
             first.presence = presence;
             return (0, first);
         }
-        let known = self.more.iter().position(|entry| entry.group == *group);
-        let at = known.unwrap_or(self.more.len());
+        let more = self.more.get_or_insert_default();
+        let known = more.iter().position(|entry| entry.group == *group);
+        let at = known.unwrap_or(more.len());
         if known.is_none() {
-            self.more.push(fresh());
+            more.push(fresh());
         }
-        let entry = &mut self.more[at];
+        let entry = &mut more[at];
         entry.presence = presence;
         (u32::try_from(at + 1).unwrap_or(NONE), entry)
     }
@@ -149,5 +161,15 @@ impl Memories {
         self.young.known.push(known);
         self.young.slots.insert(CardKey::new(card), slot);
         slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_card_is_one_cache_line() {
+        assert_eq!((size_of::<Known>(), align_of::<Known>()), (64, 64));
     }
 }
