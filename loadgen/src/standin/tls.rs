@@ -72,3 +72,58 @@ fn authority() -> anyhow::Result<(String, Issuer<'static, KeyPair>)> {
     let certificate = params.self_signed(&key)?;
     Ok((certificate.pem(), Issuer::new(params, key)))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::{
+        TlsConnector,
+        rustls::{
+            ClientConfig, RootCertStore,
+            pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+        },
+    };
+
+    use super::*;
+
+    /// A handshake with a client that trusts `ca_pem` and offers `protocols`: what was agreed on.
+    async fn agreed(tls: &Tls, ca_pem: &str, protocols: &[&str]) -> Result<Option<String>, String> {
+        let mut roots = RootCertStore::empty();
+        let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("a certificate");
+        roots.add(ca).expect("an authority");
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| (*name).into()).collect();
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let name = ServerName::try_from("127.0.0.1").expect("a name");
+        let connector = TlsConnector::from(Arc::new(config));
+        let (client, _) = tokio::join!(connector.connect(name, ours), tls.acceptor.accept(theirs));
+        let client = client.map_err(|error| error.to_string())?;
+        let protocol = client.get_ref().1.alpn_protocol();
+        Ok(protocol.map(|name| String::from_utf8_lossy(name).into_owned()))
+    }
+
+    #[tokio::test]
+    async fn http_2_is_agreed_on_where_a_client_offers_it() {
+        let tls = Tls::create().expect("a certificate");
+        for (offered, expected) in [
+            (&["h2", "http/1.1"][..], Some("h2")),
+            (&["http/1.1", "h2"], Some("h2")),
+            (&["http/1.1"], Some("http/1.1")),
+            (&[], None),
+        ] {
+            let found = agreed(&tls, &tls.ca_pem, offered).await.expect("trusted");
+            assert_eq!(found.as_deref(), expected, "{offered:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_trusts_another_run_is_not_served() {
+        let (tls, other) = (Tls::create(), Tls::create());
+        let (tls, other) = (tls.expect("a certificate"), other.expect("another"));
+        let refused = agreed(&tls, &other.ca_pem, &["h2"]).await;
+        assert!(refused.is_err_and(|why| why.contains("certificate")));
+    }
+}

@@ -171,10 +171,10 @@ impl Store {
                 .consumers
                 .check_turn(&at.consumer_arn, at.shard, at.turn)?;
             let horizon_ms = now_ms.saturating_sub(self.retention_ms(stream));
-            let (tip, name) = (stream.tip(), stream.name.clone());
+            let tip = stream.tip();
             let shard = stream
                 .shard_at_mut(at.shard)
-                .ok_or_else(|| Refusal::no_shard(&name, &shard_id(at.shard)))?;
+                .ok_or_else(|| Refusal::no_shard(&at.stream, &shard_id(at.shard)))?;
             shard.expire(horizon_ms);
             let found = shard.read(at.position, limits.event_records, limits.event_bytes);
             at.position = found.next;

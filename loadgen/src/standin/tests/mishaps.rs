@@ -1,9 +1,9 @@
 //! Scripted faults of subscriptions and puts, as the SDK sees them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_kinesis::error::ProvideErrorMetadata as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::fan_out::{
     BOTH, DEADLINE, Events, Over, Stage, brisk, horizon, next_full, numbers, stage,
