@@ -118,7 +118,11 @@ impl fmt::Display for Welcome<'_> {
             "kinesis            {kinesis}   streams swipes, swipe-decisions, swipe-rejects"
         )?;
         if let Some((url, ca)) = self.1 {
-            writeln!(f, "kinesis, with tls  {url}   trust {}", ca.display())?;
+            writeln!(
+                f,
+                "kinesis, with tls  {url}   for HTTP/2; trust {}",
+                ca.display()
+            )?;
         }
         writeln!(
             f,

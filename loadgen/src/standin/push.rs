@@ -217,3 +217,86 @@ pub fn now_ms() -> u64 {
         .unwrap_or_default();
     since.as_millis() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::kinesis::{
+            Options,
+            iterator::Start,
+            stream::{DEFAULT_RECORD_BYTES, Entry, Plan},
+        },
+        *,
+    };
+
+    const TICK: Duration = Duration::from_millis(500);
+
+    fn put(store: &Store) {
+        let entry = Entry {
+            data: "eA==",
+            key: "k",
+            hash: 0,
+            size: 2,
+        };
+        let outcomes = store.put("swipes", &[entry], |_, _| None, now_ms());
+        assert_eq!(outcomes.map(|outcomes| outcomes.len()), Ok(1));
+    }
+
+    /// Waits for the next frame that is an event with a record; how long that took.
+    async fn event(frames: &mut BoxStream<'static, Result<Bytes, Severed>>) -> Duration {
+        let begun = Instant::now();
+        loop {
+            let frame = frames.next().await.expect("it goes on").expect("no fault");
+            if String::from_utf8_lossy(&frame).contains("eA==") {
+                return begun.elapsed();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn events_are_a_tick_apart_and_after_a_pause_one_comes_at_once() {
+        let store = Arc::new(Store::new(Options {
+            fan_out: FanOut {
+                creating: Duration::ZERO,
+                tick: TICK,
+                ..FanOut::default()
+            },
+            ..Options::default()
+        }));
+        let plan = Plan {
+            shards: 1,
+            is_on_demand: false,
+            max_record_bytes: DEFAULT_RECORD_BYTES,
+            is_auto_distributed: false,
+        };
+        let created = store.create_stream("swipes", plan, now_ms());
+        created.expect("created");
+        let arn = store.with("swipes", |stream| {
+            let (consumers, arn) = (&mut stream.consumers, &stream.arn);
+            let consumer = consumers.register(arn, "swiped", store.fan_out(), now_ms())?;
+            Ok(consumer.arn.clone())
+        });
+        let arn = arn.expect("registered");
+        let at = store.subscribe(&arn, "0", &Start::Latest, now_ms());
+        let (connection, _fate) = watch::channel(Fate::Served);
+        let at = at.expect("subscribed");
+        let mut frames = body(store.clone(), at, None, Arc::new(connection));
+        put(&store);
+        assert!(event(&mut frames).await < TICK);
+        put(&store);
+        let waited = event(&mut frames).await;
+        // The clock of the runtime counts whole milliseconds.
+        assert!(waited + Duration::from_millis(5) > TICK, "{waited:?}");
+        tokio::time::sleep(TICK).await;
+        let later = {
+            let store = store.clone();
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(20)).await;
+                put(&store);
+            })
+        };
+        // Woken by the put, not by a deadline: an idle event is seconds away.
+        assert!(event(&mut frames).await < TICK);
+        later.await.expect("put");
+    }
+}

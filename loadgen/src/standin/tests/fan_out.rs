@@ -20,7 +20,12 @@ use crate::{
     local::{Endpoints, Names, create_all, secured},
     standin::{
         Options, Standins,
-        kinesis::{self, FanOut},
+        kinesis::{
+            self, FanOut,
+            sequence::Sequence,
+            stream::{Entry, Outcome},
+        },
+        push::now_ms,
     },
 };
 
@@ -433,6 +438,24 @@ async fn a_consumer_is_created_described_listed_and_removed_with_its_subscriptio
 /// A record of this size fills an event.
 const LARGE: usize = 1_000_000;
 
+/// Stores a record of this base64, past HTTP, which takes its time with large ones.
+fn put_directly(stage: &Stage, data: &str) -> Sequence {
+    let entry = Entry {
+        data,
+        key: "k",
+        hash: 0,
+        size: (data.len() / 4 * 3) as u32,
+    };
+    let stored = stage
+        .standins
+        .store
+        .put("swipes", &[entry], |_, _| None, now_ms());
+    match stored.as_deref() {
+        Ok([Outcome::Stored(_, sequence)]) => *sequence,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_read_ahead_for_a_subscriber_that_does_not_take_it() {
     for over in BOTH {
@@ -442,15 +465,14 @@ async fn nothing_is_read_ahead_for_a_subscriber_that_does_not_take_it() {
         };
         let stage = stage(over, options).await;
         let mut events = stage.subscribe(horizon()).await.expect("subscribed");
-        let mut last = String::new();
+        let data = "AAAA".repeat(LARGE / 3);
         for _ in 0..64 {
-            let put = stage.kinesis.put_record().stream_name("swipes");
-            let put = put.partition_key("k").data(Blob::new(vec![7; LARGE]));
-            last = put.send().await.expect("put").sequence_number;
+            put_directly(&stage, &data);
         }
         // Whatever was read by now is on its way, and everything else is gone.
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let trimmed = stage.standins.store.trim("swipes", SHARD, &last);
+        let last = put_directly(&stage, "");
+        let trimmed = stage.standins.store.trim("swipes", SHARD, last.as_str());
         trimmed.expect("trimmed");
         let mut found = 0;
         while let Some(event) = next(&mut events)
@@ -459,7 +481,7 @@ async fn nothing_is_read_ahead_for_a_subscriber_that_does_not_take_it() {
         {
             found += event.records().len();
         }
-        assert!(found < 32, "{over:?}: {found} of 64 were read ahead");
+        assert!(found < 16, "{over:?}: {found} of 64 were read ahead");
         stage.stop().await;
     }
 }
