@@ -149,7 +149,11 @@ impl Session {
     /// The next event that is worth sending; nothing when the subscription has lived long enough.
     async fn event(&mut self) -> Result<Option<Event>, Refusal> {
         loop {
-            sleep_until(self.not_before.min(self.ends)).await;
+            // The runtime's timer rounds up to the next millisecond, even for what is past.
+            let due = self.not_before.min(self.ends);
+            if Instant::now() < due {
+                sleep_until(due).await;
+            }
             if Instant::now() >= self.ends {
                 return Ok(None);
             }
