@@ -50,6 +50,8 @@ pub(super) const BOTH: [Over; 2] = [Over::Http, Over::Tls];
 pub(super) struct Stage {
     pub(super) standins: Standins,
     pub(super) kinesis: Client,
+    /// Puts records, on connections of its own: a mishap of the reader's must not meet them.
+    writer: Client,
     pub(super) stream_arn: String,
     pub(super) consumer: String,
 }
@@ -77,8 +79,9 @@ pub(super) async fn stage(over: Over, fan_out: FanOut) -> Stage {
     create_all(&clients.kinesis, &clients.dynamodb, &Names::with_shards(1))
         .await
         .expect("created");
+    let writer = clients.kinesis;
     let kinesis = match over {
-        Over::Http => clients.kinesis,
+        Over::Http => Endpoints::of(&standins).clients().await.kinesis,
         Over::Tls => secured(standins.kinesis_tls.as_ref().expect("tls was asked for")).await,
     };
     let config = kinesis
@@ -91,6 +94,7 @@ pub(super) async fn stage(over: Over, fan_out: FanOut) -> Stage {
     Stage {
         standins,
         kinesis,
+        writer,
         stream_arn,
         consumer,
     }
@@ -158,12 +162,10 @@ impl Stage {
             let entry = entry.data(Blob::new(number.to_string()));
             entry.build().expect("complete")
         };
-        let request = self.kinesis.put_records().stream_name("swipes");
+        let request = self.writer.put_records().stream_name("swipes");
         let put = request.set_records(Some(numbers.map(entry).collect()));
-        assert_eq!(
-            put.send().await.expect("put").failed_record_count(),
-            Some(0)
-        );
+        let answer = timeout(DEADLINE, put.send()).await.expect("in time");
+        assert_eq!(answer.expect("put").failed_record_count(), Some(0));
     }
 
     /// Every record of the shard as GetRecords has them: sequence numbers and payloads.
