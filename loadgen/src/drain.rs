@@ -7,10 +7,12 @@
 //!
 //! The daemon goes first, since the loop has to write what the daemon was seen to write: as many entries, as many bytes.
 
+mod acts;
 pub mod backlog;
 pub mod bare;
 mod outcome;
 mod process;
+mod readback;
 mod stage;
 
 use std::path::PathBuf;
