@@ -102,6 +102,9 @@ pub struct DrainArgs {
     /// Every combination: 1 shard and --shards, plain and aggregated, stream and table
     #[arg(long)]
     all: bool,
+    /// Rounds of each combination, daemon and loop in turn; the cheapest of each side counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    rounds: u32,
     /// Exit 1 when the daemon takes more CPU time a swipe than so many times the bare loop's
     #[arg(long, value_name = "RATIO")]
     max_ratio: Option<f64>,
@@ -185,8 +188,12 @@ async fn play(args: &DrainArgs, scratch: &Scratch) -> anyhow::Result<Report> {
     let mut stage = Stage::set(args, &scratch.0, &mut progress).await?;
     let mut rows = Vec::new();
     for course in courses(args) {
-        rows.push(stage.play(course, &mut progress).await?);
-        progress.end();
+        let mut rounds = Vec::new();
+        for _ in 0..args.rounds {
+            rounds.push(stage.play(course, &mut progress).await?);
+            progress.end();
+        }
+        rows.push(Row::of(course, rounds));
     }
     stage.strike().await?;
     Ok(Report::of(

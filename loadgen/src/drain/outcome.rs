@@ -11,7 +11,7 @@ use crate::{ledger::Tally, report::Environment};
 /// A drain that took at most so many times what its reads have to take is bound by their pace, not by anybody's CPU.
 const PACED: f64 = 1.3;
 
-/// What was measured, as it was measured.
+/// What was measured in one round, as it was measured.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
     pub swipes: u64,
@@ -30,6 +30,46 @@ pub(super) struct Measured {
     pub tally: Tally,
     pub replay: Option<Replay>,
     pub notes: Vec<String>,
+}
+
+impl Measured {
+    /// The least of what rounds of one course cost each side: whatever else a machine does can only add to CPU time. A
+    /// round that was not right is none to forget: its tally stands for all.
+    fn best(rounds: Vec<Self>) -> Self {
+        let least = |one: Self, other: Self| {
+            let (bare_cpu, bare_took, bare_written) = if other.bare_cpu < one.bare_cpu {
+                (other.bare_cpu, other.bare_took, other.bare_written)
+            } else {
+                (one.bare_cpu, one.bare_took, one.bare_written)
+            };
+            let tally = if one.tally.is_clean() {
+                other.tally.clone()
+            } else {
+                one.tally.clone()
+            };
+            let repeats = one.tally.duplicates.max(other.tally.duplicates);
+            let own = if other.cpu < one.cpu { other } else { one };
+            Self {
+                bare_cpu,
+                bare_took,
+                bare_written,
+                tally: Tally {
+                    duplicates: repeats,
+                    ..tally
+                },
+                ..own
+            }
+        };
+        rounds.into_iter().reduce(least).unwrap_or_default()
+    }
+}
+
+/// What one round cost, in seconds of CPU time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Round {
+    pub cpu_seconds: f64,
+    pub bare_cpu_seconds: f64,
 }
 
 /// What somebody wrote.
@@ -82,6 +122,8 @@ pub struct Row {
     pub contradictory: u64,
     pub unexpected: u64,
     pub duplicates: u64,
+    /// Every round; the figures are of the cheapest of each side.
+    pub rounds: Vec<Round>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
     pub notes: Vec<String>,
@@ -89,7 +131,13 @@ pub struct Row {
 }
 
 impl Row {
-    pub(super) fn of(course: Course, measured: Measured) -> Self {
+    pub(super) fn of(course: Course, rounds: Vec<Measured>) -> Self {
+        let costs = rounds.iter().map(|round| Round {
+            cpu_seconds: round.cpu,
+            bare_cpu_seconds: round.bare_cpu,
+        });
+        let costs = costs.collect();
+        let measured = Measured::best(rounds);
         let swipes = measured.swipes as f64;
         let per_swipe = |seconds: f64| seconds * 1e6 / swipes;
         let rate = |took: Duration| quotient(swipes, took.as_secs_f64());
@@ -122,6 +170,7 @@ impl Row {
             contradictory: tally.contradictory,
             unexpected: tally.unexpected,
             duplicates: tally.duplicates,
+            rounds: costs,
             replay: measured.replay,
             notes: measured.notes,
             problems: tally.problems,
@@ -254,7 +303,8 @@ impl Report {
         }
         _ = writeln!(
             text,
-            "CPU us: user and system time of the daemon's process a swipe; bare us: of the SDK loop's"
+            "CPU us: user and system time of the daemon's process a swipe; bare us: of the SDK loop's; the least of {} rounds each",
+            self.rows.first().map_or(0, |row| row.rounds.len())
         );
         if !self.environment.optimised {
             text.push_str("this is a development build: the figures mean nothing\n");
@@ -324,7 +374,7 @@ mod tests {
 
     #[test]
     fn cpu_time_is_shared_out_to_swipes_and_turned_round() {
-        let row = Row::of(COURSE, measured());
+        let row = Row::of(COURSE, vec![measured()]);
         for (found, expected) in [
             (row.cpu_us_per_swipe, 2.5),
             (row.bare_cpu_us_per_swipe, 2.0),
@@ -341,13 +391,30 @@ mod tests {
     }
 
     #[test]
+    fn of_several_rounds_the_cheapest_of_each_side_counts_and_no_fault_is_forgotten() {
+        let round = |cpu, bare_cpu, lost| {
+            let mut round = Measured {
+                cpu,
+                bare_cpu,
+                ..measured()
+            };
+            round.tally.lost = lost;
+            round
+        };
+        let rounds = vec![round(3.0, 2.0, 0), round(2.5, 2.4, 1), round(2.8, 2.1, 0)];
+        let row = Row::of(COURSE, rounds);
+        assert_eq!((row.cpu_seconds, row.bare_cpu_seconds), (2.5, 2.0));
+        assert_eq!((row.lost, row.rounds.len()), (1, 3));
+    }
+
+    #[test]
     fn a_drain_as_long_as_its_reads_says_that_it_was_paced() {
         let row = Row::of(
             COURSE,
-            Measured {
+            vec![Measured {
                 paced: Duration::from_millis(3900),
                 ..measured()
-            },
+            }],
         );
         assert!(row.paced);
         let report = Report::of(vec![row], Objectives::default(), 1, 1);
@@ -358,7 +425,7 @@ mod tests {
     fn check(spoil: impl FnOnce(&mut Measured), objectives: Objectives, code: u8) {
         let mut measured = measured();
         spoil(&mut measured);
-        let report = Report::of(vec![Row::of(COURSE, measured)], objectives, 1, 1);
+        let report = Report::of(vec![Row::of(COURSE, vec![measured])], objectives, 1, 1);
         assert_eq!(report.exit_code, code, "{}", report.verdict);
         assert!(report.text().contains(report.verdict));
     }
@@ -398,7 +465,7 @@ mod tests {
 
     #[test]
     fn the_report_has_the_fields_of_the_contract() {
-        let rows = vec![Row::of(COURSE, measured())];
+        let rows = vec![Row::of(COURSE, vec![measured()])];
         let report = Report::of(rows, Objectives::default(), 1, 1);
         let json = serde_json::to_value(report).expect("serialises");
         assert!(json["swipes"].is_u64() && json["exit_code"].is_u64());
@@ -418,13 +485,13 @@ mod tests {
     fn look_ups_of_the_replay_window_are_said() {
         let row = Row::of(
             COURSE,
-            Measured {
+            vec![Measured {
                 replay: Some(Replay {
                     swipes: 160_000,
                     cpu_us_per_swipe_after: Some(3.0),
                 }),
                 ..measured()
-            },
+            }],
         );
         let text = Report::of(vec![row], Objectives::default(), 1, 1).text();
         assert!(text.contains("first 160000 swipes"), "{text}");

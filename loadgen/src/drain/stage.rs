@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use super::{
     Course, DrainArgs, Sink,
     backlog::{self, Backlog},
-    outcome::{Measured, Row},
+    outcome::Measured,
 };
 use crate::{
     clients::Clients,
@@ -87,12 +87,12 @@ impl Stage {
             .context("stopping the stand-ins panicked")?
     }
 
-    /// Plays one drain: the daemon, its decisions read back, the bare loop.
+    /// Plays one round of a drain: the daemon, its decisions read back, the bare loop.
     pub(super) async fn play(
         &mut self,
         course: Course,
         progress: &mut Progress,
-    ) -> anyhow::Result<Row> {
+    ) -> anyhow::Result<Measured> {
         let props = self.props(course).await?;
         let what = describe(course);
         progress.show(&format!("{what}: making {} swipes", self.swipes));
@@ -113,7 +113,7 @@ impl Stage {
         self.drain_bare(&props, course, &mut backlog, &mut measured, progress)
             .await?;
         self.clear(&props, course).await?;
-        Ok(Row::of(course, measured))
+        Ok(measured)
     }
 
     /// Streams and tables of their own, so that nothing of the last drain is in the way.

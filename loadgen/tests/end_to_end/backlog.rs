@@ -9,7 +9,7 @@ fn drain(name: &str, words: &[&str]) -> (Output, Value) {
     let file = format!("swiped-{name}-{}.json", std::process::id());
     let file = std::env::temp_dir().join(file);
     let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args(["drain", "--cards", "300", "--json"])
+        .args(["drain", "--cards", "300", "--rounds", "1", "--json"])
         .arg(&file)
         .args(words)
         .output()
