@@ -160,7 +160,7 @@ impl Row {
             seconds: took,
             bare_seconds: measured.bare_took.as_secs_f64(),
             paced_seconds: paced,
-            paced: took <= paced * PACED,
+            paced: paced > 0.0 && took <= paced * PACED,
             swipe_records: measured.swipe_records,
             written: measured.written,
             bare_written: measured.bare_written,

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, anyhow};
 
 use super::{
-    Course, DrainArgs, Sink,
+    Course, DrainArgs, Retrieval, Sink,
     backlog::{self, Backlog},
     outcome::Measured,
 };
@@ -101,9 +101,16 @@ impl Stage {
             swipes: self.swipes,
             swipe_records: backlog.records,
             retrieval: self.retrieval,
-            paced: READ_EVERY * backlog.pages.saturating_sub(1),
             ..Measured::default()
         };
+        if self.retrieval == Retrieval::Polling.as_str() {
+            measured.paced = READ_EVERY * backlog.pages().saturating_sub(1);
+        } else {
+            measured.notes.push(format!(
+                "the daemon read by {}, the bare loop polled",
+                self.retrieval
+            ));
+        }
         self.drain(&props, course, &mut backlog, &mut measured, progress)
             .await?;
 
