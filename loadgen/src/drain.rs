@@ -102,6 +102,10 @@ pub struct DrainArgs {
     /// Every combination: 1 shard and --shards, plain and aggregated, stream and table
     #[arg(long)]
     all: bool,
+    /// Let swipes be looked up in the decision table first, as after a take-over; otherwise a drain into the table begins
+    /// when the replay window has closed, half a minute after the daemon is ready
+    #[arg(long)]
+    look_ups: bool,
     /// Rounds of each combination, daemon and loop in turn; the cheapest of each side counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,

@@ -26,6 +26,12 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Without one decision more for so long, a drain does not end.
 const STALLED: Duration = Duration::from_secs(60);
 
+/// The replay window of a shard at the tip is open for 30 s; a busy machine gets some more.
+const REPLAY_WITHIN: Duration = Duration::from_secs(45);
+
+/// What the daemon says of each shard when it makes no more look-ups.
+const REPLAY_CLOSED: &str = "replay window closed";
+
 impl Stage {
     /// The daemon's: what it cost goes into `measured`.
     pub(super) async fn drain(
@@ -54,16 +60,18 @@ impl Stage {
         };
         swiped.ready(course.shards).await?;
         sleep(SETTLE).await;
+        let looks_up = course.sink == Sink::Table && !self.replay_closes(&swiped, course).await;
         let before = swiped.cpu()?;
         self.exchange(props, backlog)?;
         let what = format!("{}: daemon, pid {}", describe(course), swiped.pid());
+        progress.show(&what);
         let (took, replay) = self
             .decided(&swiped, props, course, progress, &what)
             .await?;
         let cpu = swiped.stop().await?;
         self.exchange(props, backlog)?;
         (measured.took, measured.cpu) = (took, cpu - before);
-        measured.replay = (course.sink == Sink::Table).then(|| match replay {
+        measured.replay = looks_up.then(|| match replay {
             Some((swipes, at)) => Replay {
                 swipes,
                 cpu_us_per_swipe_after: (self.swipes > swipes)
@@ -74,7 +82,26 @@ impl Stage {
                 cpu_us_per_swipe_after: None,
             },
         });
+        if course.sink == Sink::Table && !looks_up {
+            measured.notes.push(
+                "no swipe was looked up in the table first: the replay window had closed before the backlog came".to_owned(),
+            );
+        }
         Ok(())
+    }
+
+    /// Waits until no shard is in its replay window any more, unless look-ups are wanted; whether that is so. At the tip of
+    /// an empty stream it takes half a minute; a backlog that came before would be looked up to its end, since whoever has
+    /// been at the tip takes all that comes for newer, and this one is older.
+    async fn replay_closes(&self, swiped: &Swiped, course: Course) -> bool {
+        let until = Instant::now() + REPLAY_WITHIN;
+        while !self.look_ups && Instant::now() < until {
+            if swiped.logged(REPLAY_CLOSED) >= course.shards as usize {
+                return true;
+            }
+            sleep(SCRAPE_EVERY).await;
+        }
+        false
     }
 
     /// Waits until every swipe is decided. How long it took, and how many were decided and what CPU time was spent when the
@@ -107,7 +134,7 @@ impl Stage {
             if count > decided {
                 (decided, last_decided) = (count, now);
             }
-            if replay.is_none() && swiped.logged("replay window closed") >= course.shards as usize {
+            if replay.is_none() && swiped.logged(REPLAY_CLOSED) >= course.shards as usize {
                 replay = Some((decided, swiped.cpu()?));
             }
             progress.line(|| format!("{what}: {decided} of {} decided", self.swipes));

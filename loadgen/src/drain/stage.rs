@@ -36,6 +36,7 @@ pub(super) struct Stage {
     pub(super) directory: PathBuf,
     pub(super) swipes: u64,
     pub(super) retrieval: &'static str,
+    pub(super) look_ups: bool,
     played: u32,
 }
 
@@ -75,6 +76,7 @@ impl Stage {
             directory: directory.to_owned(),
             swipes: args.swipes,
             retrieval: args.retrieval.as_str(),
+            look_ups: args.look_ups,
             played: 0,
         })
     }
