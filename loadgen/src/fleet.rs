@@ -1,6 +1,6 @@
 //! Daemons as processes: started, watched, killed or paused on request, stopped.
 
-mod daemon;
+pub(crate) mod daemon;
 mod holdings;
 
 use std::{
@@ -227,13 +227,13 @@ impl Drop for Fleet {
     }
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
     Ok(listener.local_addr()?)
 }
 
-fn configuration(target: &Target, worker: &str, admin: SocketAddr) -> String {
+pub(crate) fn configuration(target: &Target, worker: &str, admin: SocketAddr) -> String {
     let endpoint = |url: &Option<String>| url.clone().unwrap_or_default();
     let (kinesis, dynamodb) = (endpoint(&target.kinesis), endpoint(&target.dynamodb));
     format!(

@@ -9,6 +9,7 @@ pub mod clients;
 pub mod clock;
 pub mod corrupt;
 pub mod demo;
+pub mod drain;
 pub mod drill;
 pub mod fleet;
 pub mod gaps;

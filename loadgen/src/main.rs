@@ -6,7 +6,9 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use loadgen::{
     clients::Clients,
-    clock, demo, drill,
+    clock, demo,
+    drain::{self, bare},
+    drill,
     local::{self, LocalArgs},
     population::{self, Population},
     progress::Progress,
@@ -46,6 +48,8 @@ enum Command {
     Demo(Box<demo::DemoArgs>),
     /// Failover drills: workers killed, drained, replaced, paused and joined under traffic; a table of what it cost
     Fleet(drill::DrillArgs),
+    /// One backlog, drained by a bare SDK loop and by the daemon: CPU per swipe, rate, ratio
+    Drain(Box<drain::DrainArgs>),
     /// The embedded stand-ins as servers, until a signal
     Local(LocalArgs),
     /// Write cards, doors and rules; create streams and tables where they are missing
@@ -54,6 +58,9 @@ enum Command {
     Run(Box<RunCommand>),
     /// Check a recorded run again, from the decision table and the streams
     Verify(VerifyArgs),
+    /// The loop that a drain compares the daemon with
+    #[command(hide = true)]
+    Bare(Box<bare::BareArgs>),
     #[command(hide = true)]
     Worker {
         #[arg(long)]
@@ -142,6 +149,8 @@ async fn execute(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Local(args) => local::run(&args).await.map(|()| 0),
         Command::Demo(args) => demo::run(&args, stop_on_signal()?).await,
+        Command::Drain(args) => drain::run(&args, stop_on_signal()?).await,
+        Command::Bare(args) => bare::run(&args).await.map(|()| 0),
         Command::Fleet(args) => drill::run(&args, stop_on_signal()?).await,
         Command::Seed(args) => seed(&args).await,
         Command::Run(args) => run(&args, stop_on_signal()?).await,

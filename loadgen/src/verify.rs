@@ -141,7 +141,8 @@ where
         .await
 }
 
-async fn read_table(
+/// Gives every decision of a table to `take`.
+pub(crate) async fn read_table(
     clients: &Clients,
     table: &str,
     mut take: impl FnMut(Seen),

@@ -130,7 +130,7 @@ fn rss_kib(status: &str) -> Option<u64> {
 }
 
 /// User and system time by `/proc/PID/stat`: fields 14 and 15. The name before may hold anything, so count from its end.
-fn cpu_seconds(stat: &str) -> Option<f64> {
+pub(crate) fn cpu_seconds(stat: &str) -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
     Some((ticks()? + ticks()?) / TICKS_PER_SECOND)

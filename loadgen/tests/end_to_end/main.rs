@@ -4,6 +4,7 @@
 //! was stored. Nothing else has to be installed.
 
 mod aggregates;
+mod backlog;
 mod by_hand;
 mod cards;
 mod crash;

@@ -191,6 +191,14 @@ impl Shard {
         self.wake();
     }
 
+    /// Exchanges all records with another shard, and wakes the readers of both.
+    pub(super) fn exchange_records(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.blocks, &mut other.blocks);
+        std::mem::swap(&mut self.horizon, &mut other.horizon);
+        self.wake();
+        other.wake();
+    }
+
     /// Tells whoever watches this shard that there may be something new for it.
     pub fn wake(&self) {
         self.changes.send_replace(());

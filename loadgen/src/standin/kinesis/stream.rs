@@ -140,6 +140,17 @@ impl Stream {
         }
     }
 
+    /// Exchanges all records with `other`, a stream of the same incarnation and the same shards that was filled aside: so a
+    /// backlog of any size appears, and is taken away again, between two reads.
+    pub fn exchange_records(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.tip, &mut other.tip);
+        std::mem::swap(&mut self.last_arrival_ms, &mut other.last_arrival_ms);
+        let shards = self.shards.iter_mut().flatten();
+        for (one, other) in shards.zip(other.shards.iter_mut().flatten()) {
+            one.exchange_records(other);
+        }
+    }
+
     fn next_number(&mut self) -> u64 {
         self.tip += 1;
         self.tip - 1
