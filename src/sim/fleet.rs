@@ -26,7 +26,7 @@ use crate::{
         batch::BatchLimits,
         consumer::{ConsumerLimits, Shared},
         decide::Policy,
-        reader::Pace,
+        reader::{ByteBudget, FanOutLimits, Pace, ReadLimits},
         writer::{Sinks, WriteLimits},
     },
     ports::Clock,
@@ -61,6 +61,17 @@ pub const WRITES: WriteLimits = WriteLimits {
     table_moves: 5,
     in_flight: 2,
 };
+
+/// Ten times as fast as the service's times, but for the five seconds in which a subscription cannot be replaced.
+const FAN_OUT: FanOutLimits = FanOutLimits {
+    renew: Duration::from_secs(6),
+    idle: Duration::from_millis(1500),
+    room: Duration::from_secs(2),
+    fall_back: Duration::from_secs(4),
+};
+
+/// Room for four idle shards, so that the others have to wait.
+const READ_BUDGET: u32 = 4 * (64 << 10);
 
 /// Something done to the world or the fleet.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +133,8 @@ pub struct Course {
     pub end_at: Ms,
     /// The bug that is planted.
     pub lie: Option<Lie>,
+    /// Whether shards are read by fan-out.
+    pub fan_out: bool,
 }
 
 /// What happens next.
@@ -342,7 +355,8 @@ impl Fleet<'_> {
         network.born(&id, zero_ms);
         self.tell_of(&id, zero_ms);
         let cache = Arc::new(self.cache());
-        let shared = shared(&network, &id, &cache, zero_ms);
+        let fan_out = self.course.fan_out.then_some(FAN_OUT);
+        let shared = shared(&network, &id, &cache, zero_ms, fan_out);
         let limits = limits(rate, self.course);
         let (status, _) = watch::channel(LeaseReport::default());
         let table = Arc::new(Line::new(&network, &id, Sink::Decisions));
@@ -476,6 +490,7 @@ fn shared(
     id: &WorkerId,
     cache: &Arc<AccessCache>,
     epoch_ms: i64,
+    fan_out: Option<FanOutLimits>,
 ) -> Shared<Line, Line, Line> {
     let line = Arc::new(Line::new(network, id, Sink::Decisions));
     Shared {
@@ -489,9 +504,12 @@ fn shared(
         },
         cache: Arc::clone(cache),
         limits: ConsumerLimits {
-            pace: Pace {
-                poll: Duration::from_millis(400),
-                hurry: Duration::from_millis(200),
+            read: ReadLimits {
+                pace: Pace {
+                    poll: Duration::from_millis(400),
+                    hurry: Duration::from_millis(200),
+                },
+                fan_out,
             },
             write: WRITES,
             policy: Policy {
@@ -499,6 +517,7 @@ fn shared(
                 ..Policy::default()
             },
         },
+        budget: Arc::new(ByteBudget::new(READ_BUDGET)),
         occupancy: Arc::default(),
         clock: Clock::Simulated {
             epoch_ms,
