@@ -2,9 +2,9 @@
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_kinesis::config::{Credentials, SharedCredentialsProvider};
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 
-use crate::standin::{self, Standins};
+use crate::standin::{self, Secured, Standins};
 
 /// Where Kinesis, DynamoDB and DynamoDB Streams are.
 #[derive(Clone, Debug)]
@@ -40,20 +40,31 @@ impl Endpoints {
 
     /// Clients for these endpoints.
     pub async fn clients(&self) -> Clients {
-        let dynamodb = config(&self.dynamodb, &self.region).await;
+        let trust = TrustStore::default();
+        let dynamodb = config(&self.dynamodb, &self.region, trust.clone()).await;
+        let kinesis = config(&self.kinesis, &self.region, trust).await;
         Clients {
-            kinesis: aws_sdk_kinesis::Client::new(&config(&self.kinesis, &self.region).await),
+            kinesis: aws_sdk_kinesis::Client::new(&kinesis),
             dynamodb: aws_sdk_dynamodb::Client::new(&dynamodb),
             streams: aws_sdk_dynamodbstreams::Client::new(&dynamodb),
         }
     }
 }
 
-async fn config(url: &str, region: &str) -> SdkConfig {
+/// A client that speaks TLS with the Kinesis stand-in, hence HTTP/2, and trusts nobody else.
+pub async fn secured(at: &Secured) -> aws_sdk_kinesis::Client {
+    let region = standin::kinesis::Options::default().region;
+    let trust = TrustStore::empty().with_pem_certificate(at.ca_pem.as_bytes());
+    aws_sdk_kinesis::Client::new(&config(&at.url, &region, trust).await)
+}
+
+async fn config(url: &str, region: &str, trust: TrustStore) -> SdkConfig {
+    let context = TlsContext::builder().with_trust_store(trust).build();
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(
             tls::rustls_provider::CryptoMode::Ring,
         ))
+        .tls_context(context.expect("a trust store is all that is set"))
         .build_https();
     let credentials = Credentials::new("local", "local", None, None, "local");
     aws_config::defaults(BehaviorVersion::v2026_01_12())

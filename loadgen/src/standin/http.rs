@@ -1,71 +1,105 @@
 //! The Kinesis stand-in's HTTP: AWS JSON 1.1 over HTTP/1.1, or over HTTP/2 where the client begins with it (the KCL's
-//! does), one task a connection. No TLS, no authentication, no CBOR.
+//! does) or TLS agrees on it (the AWS SDK's does), one task a connection. No authentication, no CBOR.
+//!
+//! A subscription's events go out as the connection takes them (see [`super::push`]).
 
-use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::{
-    Request, Response, StatusCode,
-    body::{Body, Frame, Incoming, SizeHint},
-    header::{CONTENT_TYPE, HeaderValue},
-    service::service_fn,
-};
+use hyper::{Request, Response, body::Incoming, header::CONTENT_TYPE, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
 
-use super::kinesis::{
-    Fault, Faults, Refusal, RefusalKind, Store,
-    operations::{Reply, answer},
+use super::{
+    kinesis::{Fault, Faults, Refusal, RefusalKind, Store, operations::answer, subscriptions},
+    push::{self, Fate, now_ms},
+    reply::{Answer, JSON, events, ok, refused},
 };
 
-const JSON: &str = "application/x-amz-json-1.1";
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
 /// 10 MiB of payload are 14 MiB of base64; 500 entries of overhead and long keys fit beside them.
 const MAX_BODY_BYTES: usize = 24 << 20;
+/// How much of a request HTTP/2 may send ahead: a page of swipes in one go, several calls at a time.
+const WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Calls at a time on one connection: a subscription a shard, and the rest beside them.
+const MAX_CALLS: u32 = 1000;
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Accepts connections until it is dropped.
-pub async fn serve(listener: TcpListener, store: Arc<Store>, faults: Arc<Faults>) {
+/// What is served: the same on every port.
+#[derive(Clone)]
+pub struct Service {
+    /// The streams.
+    pub store: Arc<Store>,
+    /// What goes wrong.
+    pub faults: Arc<Faults>,
+}
+
+/// Accepts connections until it is dropped, with TLS if `tls` says how.
+pub async fn serve(listener: TcpListener, service: Service, tls: Option<TlsAcceptor>) {
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => drop(tokio::spawn(serve_connection(
-                socket,
-                store.clone(),
-                faults.clone(),
-            ))),
+            Ok((socket, _)) => drop(tokio::spawn(accept(socket, service.clone(), tls.clone()))),
             Err(error) => {
                 // Out of file descriptors, most likely: give connections time to end.
                 tracing::warn!(%error, "kinesis stand-in cannot accept a connection");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
 }
 
-async fn serve_connection(socket: TcpStream, store: Arc<Store>, faults: Arc<Faults>) {
+async fn accept(socket: TcpStream, service: Service, tls: Option<TlsAcceptor>) {
     // Without it a small answer waits for the client's delayed acknowledgement.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "kinesis stand-in cannot set nodelay");
     }
-    let service = service_fn(|request| {
-        let (store, faults) = (store.clone(), faults.clone());
-        async move { respond(request, &store, &faults).await }
-    });
-    if let Err(error) = auto::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(socket), service)
-        .await
-    {
-        tracing::debug!(%error, "kinesis stand-in lost a connection");
+    let Some(tls) = tls else {
+        return serve_connection(socket, service).await;
+    };
+    match timeout(HANDSHAKE, tls.accept(socket)).await {
+        Ok(Ok(secured)) => Box::pin(serve_connection(secured, service)).await,
+        Ok(Err(error)) => tracing::debug!(%error, "kinesis stand-in could not agree on tls"),
+        Err(_) => tracing::debug!("kinesis stand-in waited too long for a tls handshake"),
+    }
+}
+
+async fn serve_connection<S>(socket: S, service: Service)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (decide, mut fate) = watch::channel(Fate::Served);
+    let decide = Arc::new(decide);
+    let service = service_fn(|request| respond(request, service.clone(), decide.clone()));
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http2()
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(MAX_CALLS);
+    let connection = http.serve_connection(TokioIo::new(socket), service);
+    tokio::pin!(connection);
+    let decided = tokio::select! {
+        result = &mut connection => {
+            if let Err(error) = result {
+                tracing::debug!(%error, "kinesis stand-in lost a connection");
+            }
+            return;
+        }
+        decided = fate.wait_for(|fate| *fate != Fate::Served) => decided.map(|fate| *fate),
+    };
+    if decided.is_ok_and(|fate| fate == Fate::Frozen) {
+        // Held, so that nothing closes it before the stand-in stops.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -76,9 +110,39 @@ struct Dropped;
 
 async fn respond(
     request: Request<Incoming>,
-    store: &Store,
-    faults: &Faults,
-) -> Result<Response<Frames>, Dropped> {
+    service: Service,
+    connection: Arc<watch::Sender<Fate>>,
+) -> Result<Response<Answer>, Dropped> {
+    let (operation, body) = match read(request).await {
+        Ok(call) => call,
+        Err(refusal) => return Ok(refused(&refusal)),
+    };
+    let fault = service.faults.next(&operation);
+    if let Some(refusal) = fault
+        .as_ref()
+        .and_then(|fault| refusal_of(fault, &operation))
+    {
+        return Ok(refused(&refusal));
+    }
+    if let Some(Fault::Delay(delay)) = fault {
+        tokio::time::sleep(delay).await;
+    }
+    let drops = fault == Some(Fault::DropReply);
+    let reply = if operation == "SubscribeToShard" {
+        subscriptions::subscribe(&service.store, &body, now_ms())
+            .map(|at| events(push::body(service.store, at, fault, connection)))
+    } else {
+        answer(&service.store, &operation, &body, fault.as_ref(), now_ms()).map(ok)
+    };
+    if drops {
+        return Err(Dropped);
+    }
+    Ok(reply.unwrap_or_else(|refusal| refused(&refusal)))
+}
+
+/// The operation that a request names, and its body.
+async fn read(request: Request<Incoming>) -> Result<(String, Bytes), Refusal> {
+    let serialization = |message| Refusal::new(RefusalKind::Serialization, message);
     let operation = request
         .headers()
         .get("x-amz-target")
@@ -90,46 +154,33 @@ async fn respond(
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|given| given.as_bytes().starts_with(JSON.as_bytes()));
-    let Ok(body) = Limited::new(request.into_body(), MAX_BODY_BYTES)
+    let body = Limited::new(request.into_body(), MAX_BODY_BYTES)
         .collect()
         .await
-    else {
-        let message = format!("The request is larger than {MAX_BODY_BYTES} bytes, or was cut off.");
-        return Ok(refused(&Refusal::new(RefusalKind::Serialization, message)));
-    };
+        .map_err(|_| {
+            serialization(format!(
+                "The request is larger than {MAX_BODY_BYTES} bytes, or was cut off."
+            ))
+        })?;
     if !is_json {
-        let message = format!("The content type must be {JSON}.");
-        return Ok(refused(&Refusal::new(RefusalKind::Serialization, message)));
+        return Err(serialization(format!("The content type must be {JSON}.")));
     }
-    let fault = faults.next(&operation);
-    if let Some(refusal) = fault.as_ref().and_then(refusal_of) {
-        return Ok(refused(&refusal));
-    }
-    if let Some(Fault::Delay(delay)) = fault {
-        tokio::time::sleep(delay).await;
-    }
-    let answer = answer(
-        store,
-        &operation,
-        &body.to_bytes(),
-        fault.as_ref(),
-        now_ms(),
-    );
-    if fault == Some(Fault::DropReply) {
-        return Err(Dropped);
-    }
-    Ok(answer.map_or_else(
-        |refusal| refused(&refusal),
-        |reply| response(StatusCode::OK, reply),
-    ))
+    Ok((operation, body.to_bytes()))
 }
 
 /// The refusal that a scripted fault puts in place of the call.
-fn refusal_of(fault: &Fault) -> Option<Refusal> {
+fn refusal_of(fault: &Fault, operation: &str) -> Option<Refusal> {
     let (kind, message) = match fault {
+        Fault::Throttle if operation == "SubscribeToShard" => {
+            (RefusalKind::LimitExceeded, "Rate exceeded (scripted).")
+        }
         Fault::Throttle => (
             RefusalKind::ProvisionedThroughputExceeded,
             "Rate exceeded (scripted).",
+        ),
+        Fault::ResourceInUse => (
+            RefusalKind::ResourceInUse,
+            "The resource is in use (scripted).",
         ),
         Fault::InternalFailure => (
             RefusalKind::InternalFailure,
@@ -139,51 +190,4 @@ fn refusal_of(fault: &Fault) -> Option<Refusal> {
         _ => return None,
     };
     Some(Refusal::new(kind, message))
-}
-
-fn refused(refusal: &Refusal) -> Response<Frames> {
-    let body = serde_json::json!({ "__type": refusal.kind.code(), "message": refusal.message });
-    let status = StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    response(status, Reply::one(body.to_string()))
-}
-
-fn response(status: StatusCode, reply: Reply) -> Response<Frames> {
-    let mut response = Response::new(Frames(reply.0.into()));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-    response
-}
-
-/// Unix epoch ms.
-fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    since.as_millis() as u64
-}
-
-/// A body of known length in several pieces: a page goes out of the store without being copied together.
-#[derive(Debug)]
-struct Frames(VecDeque<Bytes>);
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.iter().map(|bytes| bytes.len() as u64).sum())
-    }
 }

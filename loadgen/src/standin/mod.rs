@@ -1,5 +1,5 @@
-//! The embedded stand-ins: Kinesis (our own) and DynamoDB with its streams (dynoxide, behind a front that holds plain
-//! tables), as servers on loopback.
+//! The embedded stand-ins: Kinesis (our own, on request with TLS and so with HTTP/2 as well) and DynamoDB with its
+//! streams (dynoxide, behind a front that holds plain tables), as servers on loopback.
 //!
 //! Each runs on threads and a runtime of its own, so that it neither starves its host nor is starved: dynoxide works
 //! synchronously inside its handlers. Nothing is kept: what was written is gone when the stand-ins stop.
@@ -9,27 +9,34 @@ pub mod dynamo;
 pub mod front;
 pub mod http;
 pub mod kinesis;
+pub mod push;
+pub mod reply;
 mod server;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 use std::{net::Ipv4Addr, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use kinesis::{Faults, Store};
 use server::Server;
+use tls::Tls;
 
 /// How the stand-ins are started.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Port of Kinesis on 127.0.0.1; 0 takes any free one.
     pub kinesis_port: u16,
+    /// Another port of the same Kinesis, with TLS (HTTP/2 and HTTP/1.1); 0 takes any free one, `None` leaves it away.
+    pub kinesis_tls_port: Option<u16>,
     /// Port of DynamoDB and its streams on 127.0.0.1; 0 takes any free one.
     pub dynamodb_port: u16,
-    /// Threads of the Kinesis stand-in (at least 1).
+    /// Threads of the Kinesis stand-in, on each of its ports (at least 1).
     pub kinesis_threads: usize,
     /// How Kinesis behaves.
     pub kinesis: kinesis::Options,
@@ -39,6 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             kinesis_port: 0,
+            kinesis_tls_port: None,
             dynamodb_port: 0,
             // One answers small calls while the other is busy with a page.
             kinesis_threads: 2,
@@ -52,6 +60,8 @@ impl Default for Options {
 pub struct Standins {
     /// Endpoint of Kinesis.
     pub kinesis_url: String,
+    /// The same Kinesis with TLS, if that was asked for.
+    pub kinesis_tls: Option<Secured>,
     /// Endpoint of DynamoDB and of DynamoDB Streams.
     pub dynamodb_url: String,
     /// The streams, for tests that look or trim.
@@ -59,32 +69,44 @@ pub struct Standins {
     /// What goes wrong in Kinesis.
     pub faults: Arc<Faults>,
     kinesis: Server,
+    secure_kinesis: Option<Server>,
     // Declared before what is behind it: stopped first.
     dynamodb: Server,
     dynoxide: Server,
 }
 
+/// An endpoint with TLS.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// Where it is.
+    pub url: String,
+    /// What its clients must trust: a certificate of this run (PEM).
+    pub ca_pem: String,
+}
+
 impl Standins {
-    /// Starts both; they answer when this returns.
+    /// Starts all of them; they answer when this returns.
     ///
     /// # Errors
     /// When a port is taken, or a thread, a runtime or the database cannot be had.
     pub fn start(options: &Options) -> anyhow::Result<Self> {
         let store = Arc::new(Store::new(options.kinesis.clone()));
         let faults = Arc::new(Faults::default());
-        let (served, scripted) = (store.clone(), faults.clone());
-        let kinesis = Server::start(
-            "kinesis-standin",
-            options.kinesis_port,
-            options.kinesis_threads,
-            async move |listener, stop| {
-                tokio::select! {
-                    () = http::serve(listener, served, scripted) => {}
-                    _ = stop => {}
-                }
-                Ok(())
-            },
-        )?;
+        let service = http::Service {
+            store: store.clone(),
+            faults: faults.clone(),
+        };
+        let kinesis = serve_kinesis(options, options.kinesis_port, service.clone(), None)?;
+        let (mut kinesis_tls, mut secure_kinesis) = (None, None);
+        if let Some(port) = options.kinesis_tls_port {
+            let tls = Tls::create()?;
+            let server = serve_kinesis(options, port, service, Some(tls.acceptor))?;
+            kinesis_tls = Some(Secured {
+                url: server.secure_url(),
+                ca_pem: tls.ca_pem,
+            });
+            secure_kinesis = Some(server);
+        }
         let database = dynamo::Database::create()?;
         let dynoxide = Server::start("dynoxide", 0, 1, async move |listener, stop| {
             database.serve(listener, stop).await
@@ -104,10 +126,12 @@ impl Standins {
         )?;
         Ok(Self {
             kinesis_url: kinesis.url(),
+            kinesis_tls,
             dynamodb_url: dynamodb.url(),
             store,
             faults,
             kinesis,
+            secure_kinesis,
             dynamodb,
             dynoxide,
         })
@@ -118,10 +142,32 @@ impl Standins {
     /// # Errors
     /// When a server had failed, or its files cannot be removed.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        let kinesis = self.kinesis.stop();
+        let secured = self.secure_kinesis.as_mut().map_or(Ok(()), Server::stop);
+        let kinesis = self.kinesis.stop().and(secured);
         let dynamodb = self.dynamodb.stop();
         self.dynoxide.stop().and(dynamodb).and(kinesis)
     }
+}
+
+fn serve_kinesis(
+    options: &Options,
+    port: u16,
+    service: http::Service,
+    tls: Option<TlsAcceptor>,
+) -> anyhow::Result<Server> {
+    let name = if tls.is_some() {
+        "kinesis-tls"
+    } else {
+        "kinesis-standin"
+    };
+    let serve = async move |listener, stop| {
+        tokio::select! {
+            () = http::serve(listener, service, tls) => {}
+            _ = stop => {}
+        }
+        Ok(())
+    };
+    Server::start(name, port, options.kinesis_threads, serve)
 }
 
 /// A listener on loopback.

@@ -67,6 +67,11 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens, when it speaks TLS.
+    pub(super) fn secure_url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
     /// Stops it and waits until it has ended; a second call does nothing.
     pub(super) fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(stop) = self.stop.take() {

@@ -1,7 +1,9 @@
 //! The stand-ins through the AWS SDK, over HTTP.
 
 mod dynamodb;
+mod fan_out;
 mod kinesis;
+mod mishaps;
 mod tables;
 
 use super::{Options, Standins};

@@ -7,19 +7,39 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
+use super::refusal::RefusalKind;
+
 /// One thing that goes wrong with one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing: lets a call through before the next fault of the queue.
     None,
-    /// The call is refused with `ProvisionedThroughputExceededException`; nothing is done.
+    /// The call is refused with `ProvisionedThroughputExceededException`, and SubscribeToShard with
+    /// `LimitExceededException`; nothing is done.
     Throttle,
+    /// The call is refused with `ResourceInUseException`; nothing is done.
+    ResourceInUse,
     /// The call is answered with a 500 `InternalFailure`; nothing is done.
     InternalFailure,
-    /// Every `every`-th entry of a PutRecords, beginning with the first, is refused inside a 200 answer.
+    /// Every `every`-th entry of a PutRecords, beginning with the first, is refused inside a 200 answer, as an internal
+    /// failure.
     FailEntries {
         /// 1 refuses all of them.
         every: usize,
+    },
+    /// The same, as exceeded throughput of the entry's shard.
+    ThrottleEntries {
+        /// 1 refuses all of them.
+        every: usize,
+    },
+    /// A subscription goes well for a number of events, and then it does not.
+    Subscription {
+        /// Events that go well, empty ones as well; the initial response is none.
+        after: u32,
+        /// What happens instead of the next one.
+        mishap: Mishap,
     },
     /// GetRecords answers without records though there are some; the next call finds them.
     EmptyPage,
@@ -29,6 +49,28 @@ pub enum Fault {
     DropReply,
     /// The call waits that long before anything is done.
     Delay(Duration),
+}
+
+/// How a subscription goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// Nothing more is sent, and nothing is closed. The connection lives: HTTP/2 pings are answered.
+    Silence,
+    /// The whole connection is neither read nor written any more, and is not closed: half-open.
+    Freeze,
+    /// The connection is closed in the middle of the event.
+    Cut,
+    /// The stream ends with an exception (an error without a model where SubscribeToShard has none for it).
+    Exception(RefusalKind),
+    /// The event's frame has a wrong checksum; the stream goes on.
+    Damage,
+    /// Every event from here on goes out in pieces, with a pause before each.
+    Drip {
+        /// Bytes of a piece.
+        bytes: usize,
+        /// The pause.
+        pause: Duration,
+    },
 }
 
 /// A rule asked at every call: the operation and how many calls of it came before.
@@ -44,7 +86,14 @@ pub struct Faults {
 struct Script {
     queues: HashMap<String, VecDeque<Fault>>,
     calls: HashMap<String, u64>,
+    spells: Vec<Spell>,
     rule: Option<Rule>,
+}
+
+struct Spell {
+    operation: String,
+    fault: Fault,
+    until: Instant,
 }
 
 impl Faults {
@@ -57,7 +106,17 @@ impl Faults {
             .extend(faults);
     }
 
-    /// From now on `rule` is asked at every call that no queue has a fault for.
+    /// Every call of `operation` meets `fault` for that long, unless a queue has a fault for it: a slow
+    /// ([`Fault::Delay`]) or throttling sink. The latest of several goes first.
+    pub fn spell(&self, operation: &str, fault: Fault, lasting: Duration) {
+        self.lock().spells.push(Spell {
+            operation: operation.to_owned(),
+            fault,
+            until: Instant::now() + lasting,
+        });
+    }
+
+    /// From now on `rule` is asked at every call that no queue and no spell has a fault for.
     pub fn set_rule(&self, rule: impl FnMut(&str, u64) -> Option<Fault> + Send + 'static) {
         self.lock().rule = Some(Box::new(rule));
     }
@@ -66,6 +125,7 @@ impl Faults {
     pub fn clear(&self) {
         let mut script = self.lock();
         script.queues.clear();
+        script.spells.clear();
         script.rule = None;
     }
 
@@ -90,12 +150,26 @@ impl Faults {
             .get_mut(operation)
             .and_then(VecDeque::pop_front);
         queued
+            .or_else(|| script.spelled(operation))
             .or_else(|| script.rule.as_mut()?(operation, before))
             .filter(|fault| *fault != Fault::None)
     }
 
     fn lock(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Script {
+    fn spelled(&mut self, operation: &str) -> Option<Fault> {
+        if self.spells.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        self.spells.retain(|spell| now < spell.until);
+        let of_it = |spell: &&Spell| spell.operation == operation;
+        let spell = self.spells.iter().rev().find(of_it)?;
+        Some(spell.fault.clone())
     }
 }
 
@@ -108,6 +182,25 @@ impl fmt::Debug for Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spell_comes_after_the_queue_and_passes() {
+        let faults = Faults::default();
+        let minute = Duration::from_secs(60);
+        faults.spell("PutRecords", Fault::Throttle, minute);
+        faults.spell("PutRecords", Fault::ThrottleEntries { every: 2 }, minute);
+        faults.spell("PutRecords", Fault::DropReply, Duration::ZERO);
+        faults.push("PutRecords", [Fault::InternalFailure]);
+        let seen: Vec<_> = (0..2).map(|_| faults.next("PutRecords")).collect();
+        assert_eq!(
+            seen,
+            [
+                Some(Fault::InternalFailure),
+                Some(Fault::ThrottleEntries { every: 2 })
+            ]
+        );
+        assert_eq!(faults.next("GetRecords"), None);
+    }
 
     #[test]
     fn a_queue_comes_before_the_rule_and_both_end_with_clear() {

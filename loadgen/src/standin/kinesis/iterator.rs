@@ -7,6 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     refusal::{Refusal, RefusalKind},
+    requests::required,
     sequence::Sequence,
     shard::Shard,
     stream::{ACCOUNT, Stream},
@@ -25,6 +26,34 @@ pub enum Start {
     AfterSequence(String),
     /// The first record that arrived then or later (Unix epoch ms).
     AtTimestamp(u64),
+}
+
+impl Start {
+    /// The start of that type, as the service spells it.
+    ///
+    /// # Errors
+    /// `Validation` for an unknown type or a missing sequence number, `InvalidArgument` for a missing instant.
+    pub fn named(
+        kind: &str,
+        sequence: &Option<String>,
+        timestamp_ms: Option<u64>,
+    ) -> Result<Self, Refusal> {
+        let sequence = || required(sequence, "startingSequenceNumber").map(str::to_owned);
+        Ok(match kind {
+            "TRIM_HORIZON" => Self::TrimHorizon,
+            "LATEST" => Self::Latest,
+            "AT_SEQUENCE_NUMBER" => Self::AtSequence(sequence()?),
+            "AFTER_SEQUENCE_NUMBER" => Self::AfterSequence(sequence()?),
+            "AT_TIMESTAMP" => Self::AtTimestamp(
+                timestamp_ms.ok_or_else(|| Refusal::invalid("Must specify timestampInMillis"))?,
+            ),
+            other => {
+                return Err(Refusal::validation(format!(
+                    "Value '{other}' at 'shardIteratorType' is no iterator type."
+                )));
+            }
+        })
+    }
 }
 
 /// What an iterator says.
@@ -117,7 +146,7 @@ impl Stream {
         Sequence::parse(text)
             .filter(|given| given.incarnation() == Some(self.incarnation) && given.shard() == Some(shard.index))
             .and_then(|given| given.number())
-            .filter(|number| (shard.start..=shard.end.unwrap_or(self.tip())).contains(number))
+            .filter(|number| (shard.start..=shard.end.unwrap_or(self.tip() - 1)).contains(number))
             .ok_or_else(|| {
                 Refusal::invalid(format!(
                     "StartingSequenceNumber {text} used in GetShardIterator on shard {} in stream {} under account {ACCOUNT} is \

@@ -1,4 +1,4 @@
-//! A Kinesis of our own, in memory: streams, shards, iterators, resharding, over plain HTTP and AWS JSON 1.1.
+//! A Kinesis of our own, in memory: streams, shards, iterators, resharding, fan-out, over AWS JSON 1.1.
 //!
 //! It exists because every stand-in at hand loses records or loops somewhere between a tailing reader and a
 //! reshard, and a fault of the stand-in is hunted for in the daemon. What must hold: a record is visible to
@@ -6,12 +6,15 @@
 //! parents'; a closed shard ends with its children named; nothing that was acknowledged is lost.
 //!
 //! [`Store`] and what it holds are pure: no clock (`now_ms` is an argument), no I/O, a mutex round each stream.
-//! [`operations`] turns a request's JSON into a call and back; [`super::http`] moves the bytes; [`Faults`] lets a
-//! test script what goes wrong. Payloads are never decoded: base64 comes in and goes out, and a record is rendered
-//! once, when it is put, so that a read hands out slices. Fan-out is absent and is answered as an unknown operation.
+//! [`operations`] turns a request's JSON into a call and back; [`super::http`] moves the bytes, [`super::push`] waits
+//! for the events of a subscription; [`Faults`] lets a test script what goes wrong. Payloads are never decoded:
+//! base64 comes in and goes out, and a record is rendered once, when it is put, so that a read hands out slices.
 
+mod consumer_calls;
+pub mod consumers;
 mod descriptions;
 pub mod faults;
+pub mod frames;
 pub mod iterator;
 pub mod limits;
 pub mod listing;
@@ -27,11 +30,13 @@ mod shard_calls;
 pub mod store;
 pub mod stream;
 mod stream_calls;
+pub mod subscriptions;
 
 #[cfg(test)]
 mod tests;
 
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, Faults, Mishap};
 pub use limits::{ReadLimit, WriteLimit};
 pub use refusal::{Refusal, RefusalKind};
 pub use store::{Options, Store};
+pub use subscriptions::FanOut;

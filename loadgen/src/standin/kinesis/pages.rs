@@ -11,7 +11,7 @@ use super::{
     operations::Reply,
     refusal::{Refusal, RefusalKind},
     requests::parse,
-    shard::{PAGE_RECORDS, Shard, shard_id},
+    shard::{PAGE_BYTES, PAGE_RECORDS, Shard, shard_id},
     store::Store,
 };
 
@@ -86,6 +86,7 @@ impl Store {
             let found = shard.read(
                 iterator.position,
                 if hides { 0 } else { limit.min(PAGE_RECORDS) },
+                PAGE_BYTES,
             );
             if let Some(limit) = &self.options.read_limit {
                 shard.reads.charge(limit, found.payload, now_ms);
@@ -115,7 +116,7 @@ impl Store {
     }
 }
 
-fn child(shard: &Shard) -> Child {
+pub(super) fn child(shard: &Shard) -> Child {
     Child {
         id: shard.id(),
         parents: shard.parents.iter().map(|index| shard_id(*index)).collect(),
@@ -177,7 +178,7 @@ fn page_answer(page: Page) -> Reply {
     Reply::frames(frames)
 }
 
-fn child_json(child: &Child) -> String {
+pub(super) fn child_json(child: &Child) -> String {
     format!(
         r#"{{"ShardId":"{}","ParentShards":["{}"],"HashKeyRange":{{"StartingHashKey":"{}","EndingHashKey":"{}"}}}}"#,
         child.id,

@@ -71,17 +71,19 @@ pub fn put_records(
     {
         return Err(Refusal::invalid("Records size exceeds 10 MB limit"));
     }
-    let every = match fault {
-        Some(Fault::FailEntries { every }) => Some((*every).max(1)),
-        _ => None,
-    };
     let target = Target {
         name: request.stream_name,
         arn: request.stream_arn,
     };
     let name = target.stream()?;
-    let fails = |at: usize| every.is_some_and(|every| at.is_multiple_of(every));
-    let outcomes = store.put(name, &entries, fails, now_ms)?;
+    let refuses = |at: usize, shard: u32| match fault? {
+        Fault::FailEntries { every } if at.is_multiple_of((*every).max(1)) => Some(Outcome::Failed),
+        Fault::ThrottleEntries { every } if at.is_multiple_of((*every).max(1)) => {
+            Some(Outcome::Throttled(shard))
+        }
+        _ => None,
+    };
+    let outcomes = store.put(name, &entries, refuses, now_ms)?;
     Ok(Reply::one(put_answer(name, &outcomes)))
 }
 
@@ -94,7 +96,7 @@ pub fn put_record(store: &Store, body: &[u8], now_ms: u64) -> Result<Reply, Refu
     let target: Target = parse(body)?;
     let name = target.stream()?;
     match store
-        .put(name, &[entry(&request)?], |_| false, now_ms)?
+        .put(name, &[entry(&request)?], |_, _| None, now_ms)?
         .first()
     {
         Some(Outcome::Stored(shard, sequence)) => Ok(Reply::one(format!(

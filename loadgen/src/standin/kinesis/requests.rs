@@ -44,6 +44,9 @@ pub(super) struct Fields {
     pub(super) stream_mode_details: Option<Mode>,
     pub(super) max_record_size_in_ki_b: Option<u32>,
     pub(super) record_distribution_strategy: Option<String>,
+    pub(super) consumer_name: Option<String>,
+    #[serde(rename = "ConsumerARN")]
+    pub(super) consumer_arn: Option<String>,
     pub(super) shard_id: Option<String>,
     pub(super) shard_iterator_type: Option<String>,
     pub(super) starting_sequence_number: Option<String>,

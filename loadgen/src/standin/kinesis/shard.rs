@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::{
     limits::{ReadWindow, WriteWindow},
@@ -77,6 +78,7 @@ pub struct Shard {
     horizon: u64,
     blocks: VecDeque<Block>,
     draft: Draft,
+    changes: watch::Sender<()>,
 }
 
 /// What a read found.
@@ -120,6 +122,7 @@ impl Shard {
             horizon: start,
             blocks: VecDeque::new(),
             draft: Draft::default(),
+            changes: watch::Sender::new(()),
         }
     }
 
@@ -185,6 +188,17 @@ impl Shard {
         });
         self.draft.ends.clear();
         self.draft.json.clear();
+        self.wake();
+    }
+
+    /// Tells whoever watches this shard that there may be something new for it.
+    pub fn wake(&self) {
+        self.changes.send_replace(());
+    }
+
+    /// Changes with the shard: records, its end, and other calls of [`Shard::wake`].
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Forgets what arrived before `horizon_ms`.
@@ -212,15 +226,16 @@ impl Shard {
         self.blocks.get(at).map_or(tip, |block| block.first)
     }
 
-    /// Reads up to `limit` records and [`PAGE_BYTES`] from `position` on, or from the horizon when that is later.
-    pub fn read(&self, position: u64, limit: usize) -> Found {
+    /// Reads up to `limit` records and `bytes` of payload from `position` on, or from the horizon when that is later. One
+    /// record is read however large it is.
+    pub fn read(&self, position: u64, limit: usize, bytes: u64) -> Found {
         let mut found = Found {
             next: position.max(self.horizon),
             ..Found::default()
         };
         let mut at = self.blocks.partition_point(|block| block.last < found.next);
         while let Some(block) = self.blocks.get(at) {
-            if block.read(limit, &mut found) {
+            if block.read(limit, bytes, &mut found) {
                 at += 1;
             } else {
                 found.left_since_ms = Some(block.arrival_ms);
@@ -233,7 +248,7 @@ impl Shard {
 
 impl Block {
     /// Adds to `found` what still fits into its page; whether that was all of the block.
-    fn read(&self, limit: usize, found: &mut Found) -> bool {
+    fn read(&self, limit: usize, bytes: u64, found: &mut Found) -> bool {
         let skip = found.next.saturating_sub(self.first);
         let from = self
             .ends
@@ -242,7 +257,8 @@ impl Block {
             .checked_sub(1)
             .map_or(0, |index| self.ends[index].payload);
         let fits = self.ends[from..]
-            .partition_point(|end| found.payload + u64::from(end.payload - before) <= PAGE_BYTES)
+            .partition_point(|end| found.payload + u64::from(end.payload - before) <= bytes)
+            .max(usize::from(found.records == 0))
             .min(limit - found.records);
         if fits == 0 {
             return false;

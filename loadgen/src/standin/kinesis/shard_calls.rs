@@ -79,26 +79,11 @@ impl Call<'_> {
 
     pub(super) fn get_shard_iterator(&self) -> Result<Value, Refusal> {
         let fields = &self.fields;
-        let sequence = || {
-            required(&fields.starting_sequence_number, "startingSequenceNumber").map(str::to_owned)
-        };
-        let start = match required(&fields.shard_iterator_type, "shardIteratorType")? {
-            "TRIM_HORIZON" => Start::TrimHorizon,
-            "LATEST" => Start::Latest,
-            "AT_SEQUENCE_NUMBER" => Start::AtSequence(sequence()?),
-            "AFTER_SEQUENCE_NUMBER" => Start::AfterSequence(sequence()?),
-            "AT_TIMESTAMP" => {
-                let seconds = fields
-                    .timestamp
-                    .ok_or_else(|| Refusal::invalid("Must specify timestampInMillis"))?;
-                Start::AtTimestamp(to_ms(seconds))
-            }
-            other => {
-                return Err(Refusal::validation(format!(
-                    "Value '{other}' at 'shardIteratorType' is no iterator type."
-                )));
-            }
-        };
+        let start = Start::named(
+            required(&fields.shard_iterator_type, "shardIteratorType")?,
+            &fields.starting_sequence_number,
+            fields.timestamp.map(to_ms),
+        )?;
         let shard = required(&fields.shard_id, "shardId")?;
         let iterator = self
             .store

@@ -14,6 +14,7 @@ use super::{
     limits::{ReadLimit, WriteLimit},
     refusal::{Refusal, RefusalKind},
     stream::{Entry, MAX_SHARDS, Outcome, Plan, Stream},
+    subscriptions::FanOut,
 };
 
 /// How the stand-in behaves.
@@ -27,8 +28,10 @@ pub struct Options {
     pub retention_ms: Option<u64>,
     /// What a shard takes; `None`: everything.
     pub write_limit: Option<WriteLimit>,
-    /// What may be read from a shard; `None`: everything.
+    /// What GetRecords may read from a shard; `None`: everything.
     pub read_limit: Option<ReadLimit>,
+    /// How fan-out behaves.
+    pub fan_out: FanOut,
 }
 
 impl Default for Options {
@@ -39,6 +42,7 @@ impl Default for Options {
             retention_ms: None,
             write_limit: None,
             read_limit: None,
+            fan_out: FanOut::default(),
         }
     }
 }
@@ -146,8 +150,8 @@ impl Store {
         f(&mut stream)
     }
 
-    /// Stores records in their order; they are visible when this returns. `fails` names entries that a scripted
-    /// fault refuses.
+    /// Stores records in their order; they are visible when this returns. `refuses` says what a scripted
+    /// fault makes of an entry and its shard.
     ///
     /// # Errors
     /// `ResourceNotFound`; `Validation` when a record is larger than the stream takes (nothing is stored then).
@@ -155,7 +159,7 @@ impl Store {
         &self,
         name: &str,
         entries: &[Entry<'_>],
-        fails: impl Fn(usize) -> bool,
+        refuses: impl Fn(usize, u32) -> Option<Outcome>,
         now_ms: u64,
     ) -> Result<Vec<Outcome>, Refusal> {
         self.with(name, |stream| {
@@ -171,7 +175,7 @@ impl Store {
                 return Err(Refusal::validation("PartitionKey must be given for every record of this stream."));
             }
             stream.sweep(self.retention_ms(stream), now_ms);
-            Ok(stream.put(entries, fails, self.options.write_limit.as_ref(), now_ms))
+            Ok(stream.put(entries, refuses, self.options.write_limit.as_ref(), now_ms))
         })
     }
 
@@ -212,6 +216,11 @@ impl Store {
             }
             Ok(())
         })
+    }
+
+    /// How fan-out behaves.
+    pub fn fan_out(&self) -> &FanOut {
+        &self.options.fan_out
     }
 
     /// How long `stream` keeps records, in ms.

@@ -3,6 +3,7 @@
 use md5::{Digest as _, Md5};
 
 use super::{
+    consumers::Consumers,
     limits::WriteLimit,
     refusal::{Refusal, RefusalKind},
     sequence::Sequence,
@@ -73,6 +74,8 @@ pub struct Stream {
     pub created_ms: u64,
     /// Hours that records are kept.
     pub retention_hours: u32,
+    /// Who is registered for fan-out.
+    pub consumers: Consumers,
     shards: Vec<Option<Shard>>,
     /// Least hash key and index of each open shard, in order of the key.
     open: Vec<(u128, u32)>,
@@ -91,6 +94,7 @@ impl Stream {
             incarnation,
             created_ms: now_ms,
             retention_hours: 24,
+            consumers: Consumers::default(),
             shards: Vec::new(),
             open: Vec::new(),
             tip: 1,
@@ -132,6 +136,7 @@ impl Stream {
         if let Some(shard) = self.shards.get_mut(index as usize).and_then(Option::as_mut) {
             shard.end = Some(end);
             shard.closed_ms = Some(now_ms);
+            shard.wake();
         }
     }
 
@@ -182,12 +187,12 @@ impl Stream {
         shard.pattern.with_number(number)
     }
 
-    /// Stores `entries` in their order; readers see them when this returns. `fails` tells which entries a scripted
-    /// fault refuses.
+    /// Stores `entries` in their order; readers see them when this returns. `refuses` says what a scripted
+    /// fault makes of an entry and its shard.
     pub fn put(
         &mut self,
         entries: &[Entry<'_>],
-        fails: impl Fn(usize) -> bool,
+        refuses: impl Fn(usize, u32) -> Option<Outcome>,
         limit: Option<&WriteLimit>,
         now_ms: u64,
     ) -> Vec<Outcome> {
@@ -202,8 +207,8 @@ impl Stream {
                 outcomes.push(Outcome::Failed);
                 continue;
             };
-            if fails(at) {
-                outcomes.push(Outcome::Failed);
+            if let Some(refused) = refuses(at, index) {
+                outcomes.push(refused);
             } else if limit
                 .is_some_and(|limit| !shard.writes.admit(limit, entry.size.into(), arrival_ms))
             {

@@ -67,7 +67,7 @@ impl Call<'_> {
         self.with(|stream| {
             let mut description = summary(stream);
             description["OpenShardCount"] = stream.open_shards().count().into();
-            description["ConsumerCount"] = 0.into();
+            description["ConsumerCount"] = stream.consumers.count().into();
             description["MaxRecordSizeInKiB"] = (stream.plan.max_record_bytes >> 10).into();
             let strategy = if stream.plan.is_auto_distributed {
                 "AUTO"

@@ -1,5 +1,7 @@
 //! The store by itself: routing, iterators, resharding, limits, trimming, order across threads.
 
+mod fan_out;
+
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};

@@ -265,7 +265,7 @@ async fn the_sdk_knows_refusals_scripted_faults_and_large_requests() {
     }
     assert_eq!((&sizes[..2], sizes.len()), (&[3, 4][..], 12));
     let unknown = kinesis
-        .describe_stream_consumer()
+        .describe_limits()
         .send()
         .await
         .expect_err("not played");
