@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::{
     error::{ProvideErrorMetadata, SdkError},
-    operation::subscribe_to_shard::SubscribeToShardOutput,
-    primitives::DateTime,
+    primitives::{DateTime, event_stream::EventReceiver},
     types::{
         ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
         error::SubscribeToShardEventStreamError,
@@ -67,7 +66,7 @@ impl FanOutStream {
 /// One subscription.
 #[derive(Debug)]
 pub struct Subscription {
-    reply: SubscribeToShardOutput,
+    events: EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>,
     /// Its place on a connection, free again when this is dropped.
     _lane: Lane,
 }
@@ -99,7 +98,10 @@ impl SwipeStream for FanOutStream {
             .shard_id(shard.as_str())
             .starting_position(position(from)?);
         match timeout(FIRST_REPLY, call.send()).await {
-            Ok(Ok(reply)) => Ok(Subscription { reply, _lane: lane }),
+            Ok(Ok(reply)) => Ok(Subscription {
+                events: reply.event_stream,
+                _lane: lane,
+            }),
             Ok(Err(error)) => Err(subscribe_fault(from, &error)),
             Err(_) => Err(transient(OPERATION, "no reply within 5 s")),
         }
@@ -107,7 +109,7 @@ impl SwipeStream for FanOutStream {
 
     async fn event(&self, subscription: &mut Subscription) -> Result<Option<Page>, Fault> {
         loop {
-            match subscription.reply.event_stream.recv().await {
+            match subscription.events.recv().await {
                 Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event))) => {
                     return page(event).map(Some);
                 }
