@@ -70,7 +70,7 @@ catalogue! {
         "Times that a shard was polled for a while because fan-out failed.";
     READ_BUDGET_USED = "swiped_read_budget_used_bytes" G, Bytes, [],
         "Room for events of subscriptions that is held: read and not yet stored, or kept free for what comes next.";
-    PAGE_READ = "swiped_page_read_seconds" H(FINE), Seconds, [], "One read of a shard, from the call to the page; by fan-out the wait for the event.";
+    PAGE_READ = "swiped_page_read_seconds" H(FINE), Seconds, [], "One read of a shard by polling, from the call to the page.";
     PAGE_DECIDE = "swiped_page_decide_seconds" H(FINE), Seconds, [],
         "From the arrival of a page to its first write being sent.";
     PAGE_WRITE = "swiped_page_write_seconds" H(FINE), Seconds, [],

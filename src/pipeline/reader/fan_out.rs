@@ -124,19 +124,18 @@ impl<T: Send> FanOut<T> {
                 self.open = Some(self.subscribe(stream, place, metrics).await?);
             }
             let Some(open) = &mut self.open else { continue };
-            let asked = Instant::now();
             let event = stream.event(&mut open.subscription);
             match timeout(self.limits.idle, event).await {
                 Ok(Ok(Some(page))) => {
+                    let at = Instant::now();
                     open.heard = true;
-                    place.metrics.read(asked.elapsed());
                     let bytes = bytes(&page);
                     share.holds(bytes);
                     self.expects = bytes.clamp(EVENT_LEAST, EVENT_MOST);
                     place.passed(stream, &page).await;
                     return Ok(Arrival {
                         page,
-                        at: Instant::now(),
+                        at,
                         share: Some(share),
                     });
                 }
