@@ -70,9 +70,6 @@ const FAN_OUT: FanOutLimits = FanOutLimits {
     fall_back: Duration::from_secs(4),
 };
 
-/// Room for four idle shards, so that the others have to wait.
-const READ_BUDGET: u32 = 4 * (64 << 10);
-
 /// Something done to the world or the fleet.
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
@@ -133,8 +130,8 @@ pub struct Course {
     pub end_at: Ms,
     /// The bug that is planted.
     pub lie: Option<Lie>,
-    /// Whether shards are read by fan-out.
-    pub fan_out: bool,
+    /// Whether shards are read by fan-out, and with how many bytes of events a worker at once.
+    pub fan_out: Option<u32>,
 }
 
 /// What happens next.
@@ -355,8 +352,7 @@ impl Fleet<'_> {
         network.born(&id, zero_ms);
         self.tell_of(&id, zero_ms);
         let cache = Arc::new(self.cache());
-        let fan_out = self.course.fan_out.then_some(FAN_OUT);
-        let shared = shared(&network, &id, &cache, zero_ms, fan_out);
+        let shared = shared(&network, &id, &cache, zero_ms, self.course.fan_out);
         let limits = limits(rate, self.course);
         let (status, _) = watch::channel(LeaseReport::default());
         let table = Arc::new(Line::new(&network, &id, Sink::Decisions));
@@ -490,7 +486,7 @@ fn shared(
     id: &WorkerId,
     cache: &Arc<AccessCache>,
     epoch_ms: i64,
-    fan_out: Option<FanOutLimits>,
+    fan_out: Option<u32>,
 ) -> Shared<Line, Line, Line> {
     let line = Arc::new(Line::new(network, id, Sink::Decisions));
     Shared {
@@ -509,7 +505,7 @@ fn shared(
                     poll: Duration::from_millis(400),
                     hurry: Duration::from_millis(200),
                 },
-                fan_out,
+                fan_out: fan_out.map(|_| FAN_OUT),
             },
             write: WRITES,
             policy: Policy {
@@ -517,7 +513,7 @@ fn shared(
                 ..Policy::default()
             },
         },
-        budget: Arc::new(ByteBudget::new(READ_BUDGET)),
+        budget: Arc::new(ByteBudget::new(fan_out.unwrap_or_default())),
         occupancy: Arc::default(),
         clock: Clock::Simulated {
             epoch_ms,

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use crate::sim::{
     Failure, balance,
-    courses::{JOINED_AT, course, joining, quiet, rolling_deploy, smoke},
+    courses::{JOINED_AT, READ_BUDGET, course, joining, quiet, rolling_deploy, smoke},
     fleet::{Act, Course},
     hunt, idle, invariants, run_seed,
 };
@@ -98,6 +98,19 @@ fn once(of: impl Fn(&mut Rng) -> Course) {
 #[test]
 fn without_a_failure_every_record_is_decided_once() {
     once(smoke);
+}
+
+#[test]
+fn by_fan_out_every_record_is_decided_once_however_little_room_there_is() {
+    // One byte: each page has to give its room back before the next one, of any shard, can be waited for.
+    for room in [1, READ_BUDGET] {
+        once(|dice| Course {
+            fan_out: Some(room),
+            shards: 2,
+            end_at: 60_000,
+            ..smoke(dice)
+        });
+    }
 }
 
 #[test]
