@@ -65,6 +65,15 @@ fn a_rolling_deploy_leaves_no_shard_idle() {
     never_idle_for_longer(Duration::from_millis(700), rolling_deploy);
 }
 
+/// A shard whose subscription is younger than five seconds is polled by whoever gets it.
+#[test]
+fn a_rolling_deploy_leaves_no_shard_idle_by_fan_out() {
+    never_idle_for_longer(Duration::from_secs(1), |dice| Course {
+        fan_out: Some(READ_BUDGET),
+        ..rolling_deploy(dice)
+    });
+}
+
 #[test]
 fn one_seed_gives_one_history() {
     // The last two are read by fan-out.

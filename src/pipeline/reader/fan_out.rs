@@ -14,7 +14,7 @@ use super::{Arrival, budget::ByteBudget, budget::Share, place::Place};
 use crate::{
     metrics::{ReadMetrics, SubscriptionEnd},
     model::position::Page,
-    ports::{Fault, FaultKind, SwipeStream},
+    ports::{FaultKind, SwipeStream},
 };
 
 /// The times of fan-out.
@@ -44,11 +44,7 @@ impl Default for FanOutLimits {
 }
 
 /// From one call of SubscribeToShard to the next: the service allows one a second on a shard.
-const SUBSCRIBE_FLOOR: Duration = Duration::from_secs(1);
-
-/// Refusals in a row because of another subscription that count as one failure. A subscription can be taken over after five
-/// seconds, so ten of them, a second apart, are no take-over any more.
-const IN_USE_MAX: u32 = 10;
+pub(super) const SUBSCRIBE_FLOOR: Duration = Duration::from_secs(1);
 
 /// Room for an event at the tip. Idle shards hold this much of the budget each.
 const EVENT_LEAST: u32 = 64 << 10;
@@ -64,6 +60,8 @@ const RECORD_BYTES: usize = 128;
 pub(super) enum Unheard {
     /// This once: it may work the next time.
     Failed,
+    /// A subscription that is younger than five seconds holds the shard.
+    InUse,
     /// The service does not take the subscription as it is asked for.
     Refused,
 }
@@ -76,7 +74,6 @@ pub(super) struct FanOut<T> {
     open: Option<Open<T>>,
     /// When the service may be asked for a subscription again.
     not_before: Instant,
-    in_use: u32,
     /// How large the next event is thought to be.
     expects: u32,
 }
@@ -105,7 +102,6 @@ impl<T: Send> FanOut<T> {
             budget,
             open: None,
             not_before: Instant::now(),
-            in_use: 0,
             expects: EVENT_LEAST,
         }
     }
@@ -188,45 +184,31 @@ impl<T: Send> FanOut<T> {
         place: &mut Place,
         metrics: &ReadMetrics,
     ) -> Result<Open<T>, Unheard> {
-        loop {
-            sleep_until(self.not_before).await;
-            let begin = place.begin();
-            let reply = stream.subscribe(&place.shard, &begin).await;
-            let now = Instant::now();
-            self.not_before = now + SUBSCRIBE_FLOOR;
-            match reply {
-                Ok(subscription) => {
-                    debug!(shard = %place.shard, ?begin, "subscribed");
-                    metrics.subscribed();
-                    self.in_use = 0;
-                    let lives = self.limits.renew.mul_f64(1.0 - fastrand::f64() / 10.0);
-                    return Ok(Open {
-                        subscription,
-                        renew_at: now + lives,
-                        heard: false,
-                        metrics: metrics.clone(),
-                        end: SubscriptionEnd::Stopped,
-                    });
-                }
-                Err(fault) => {
-                    place.recover(&fault);
-                    self.refused(&fault)?;
-                }
+        sleep_until(self.not_before).await;
+        let begin = place.begin();
+        let reply = stream.subscribe(&place.shard, &begin).await;
+        let now = Instant::now();
+        self.not_before = now + SUBSCRIBE_FLOOR;
+        match reply {
+            Ok(subscription) => {
+                debug!(shard = %place.shard, ?begin, "subscribed");
+                metrics.subscribed();
+                let lives = self.limits.renew.mul_f64(1.0 - fastrand::f64() / 10.0);
+                Ok(Open {
+                    subscription,
+                    renew_at: now + lives,
+                    heard: false,
+                    metrics: metrics.clone(),
+                    end: SubscriptionEnd::Stopped,
+                })
             }
-        }
-    }
-
-    /// A call of SubscribeToShard failed; nothing to tell while another subscription may just be ending.
-    fn refused(&mut self, fault: &Fault) -> Result<(), Unheard> {
-        match fault.kind {
-            FaultKind::InUse if self.in_use + 1 < IN_USE_MAX => {
-                self.in_use += 1;
-                Ok(())
-            }
-            FaultKind::Refused | FaultKind::NotFound => Err(Unheard::Refused),
-            _ => {
-                self.in_use = 0;
-                Err(self.failed())
+            Err(fault) => {
+                place.recover(&fault);
+                Err(match fault.kind {
+                    FaultKind::InUse => Unheard::InUse,
+                    FaultKind::Refused | FaultKind::NotFound => Unheard::Refused,
+                    _ => self.failed(),
+                })
             }
         }
     }
