@@ -15,6 +15,7 @@ pub mod explain;
 pub mod leases;
 mod order;
 mod publish;
+mod retrieval;
 
 use std::{future::Future, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
@@ -113,7 +114,7 @@ async fn run(
     })?;
     tokio::spawn(pulses.watch("runtime", STUCK).keep_beating(REPORT));
 
-    let clients = Clients::open(&endpoints(config), config.leases.failover / 3).await;
+    let clients = Clients::open(&endpoints(config), config.leases.failover / 3).await?;
     let leases = DynamoLeases::new(clients.leases.clone(), &config.leases.table);
     let Some(()) = patiently(&drain, || leases.prepare())
         .await
@@ -161,7 +162,10 @@ async fn run(
     }
     info!(cards = cache.cards(), "access cache loaded");
 
-    let shared = Arc::new(shared(config, &clients, cache));
+    let Some(consumer) = retrieval::settle(config, &clients, &drain).await? else {
+        return Ok(());
+    };
+    let shared = Arc::new(shared(config, &clients, cache, consumer));
     let Some(order) = patiently(&drain, || shared.stream.keeps_order())
         .await
         .context("swipes.stream")?

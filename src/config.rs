@@ -12,7 +12,11 @@ mod read;
 mod section;
 mod spelling;
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use document::Document;
 
@@ -50,6 +54,8 @@ pub struct Aws {
     pub region: Option<String>,
     /// Another endpoint for all three services (emulators, VPC endpoints).
     pub endpoint_url: Option<String>,
+    /// Certificates (PEM) that are trusted beside the system's; nothing: the system's alone.
+    pub ca_file: Option<PathBuf>,
     /// One endpoint a service; wins over `endpoint_url`.
     pub endpoints: Endpoints,
 }
@@ -68,11 +74,11 @@ pub struct Endpoints {
 /// How shards are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retrieval {
-    /// The best that is built: polling.
+    /// Fan-out where the consumer can be registered, polling elsewhere.
     Auto,
     /// `GetRecords`.
     Polling,
-    /// `SubscribeToShard`.
+    /// `SubscribeToShard`; nothing starts where the consumer cannot be registered.
     FanOut,
 }
 
@@ -100,6 +106,8 @@ pub struct Swipes {
     pub start: Start,
     /// The pause between two reads of a shard at its tip.
     pub poll: Duration,
+    /// After what time a subscription of fan-out is renewed.
+    pub renew: Duration,
 }
 
 /// `[leases]`
@@ -479,15 +487,27 @@ f.toml: decisions: is required: a stream, a table or both, or no answer would be
     }
 
     #[test]
+    fn every_way_to_read_a_shard_is_accepted() {
+        for (word, retrieval) in [
+            ("auto", Retrieval::Auto),
+            ("polling", Retrieval::Polling),
+            ("fan_out", Retrieval::FanOut),
+        ] {
+            let read = parse(LEAST, &[("SWIPED_SWIPES__RETRIEVAL", word)]).expect("a way");
+            assert_eq!(read.swipes.retrieval, retrieval);
+        }
+        check_env(
+            "SWIPED_SWIPES__RENEW_MS",
+            "5000",
+            "SWIPED_SWIPES__RENEW_MS: swipes.renew_ms: expects 6000 to 290000, is 5000",
+        );
+    }
+
+    #[test]
     fn what_is_not_built_yet_is_said() {
         check(
             "aggregate = true\nstandards = true\n",
             &["f.toml:9:13: decisions.aggregate: is not built yet, use false"],
-        );
-        check_env(
-            "SWIPED_SWIPES__RETRIEVAL",
-            "fan_out",
-            "SWIPED_SWIPES__RETRIEVAL: swipes.retrieval: \"fan_out\" is not built yet, use \"polling\" or \"auto\"",
         );
         check_env(
             "SWIPED_ACCESS__CHANGES",

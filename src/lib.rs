@@ -12,6 +12,9 @@
 //! A page is the unit: read, decide, write, then the checkpoint moves. Nothing is shared between shards but the access
 //! cache, and how many cards are in an area. A record between two checkpoints always ends as a stored decision or a stored reject.
 //!
+//! A shard is read by fan-out where that is to be had, and by polling elsewhere, or for a while after fan-out failed
+//! (`pipeline::reader`; `aws::kinesis_fan_out`, `aws::kinesis_polling`).
+//!
 //! # Invariants
 //!
 //! 1. Every record before a checkpoint has a stored decision or a stored reject.

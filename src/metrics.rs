@@ -15,6 +15,7 @@ mod feed;
 mod labels;
 mod lease;
 mod path;
+mod read;
 
 use ::metrics::{counter, gauge};
 
@@ -23,19 +24,22 @@ pub use catalogue::{CATALOGUE, Entry, Kind, describe};
 pub use feed::FeedMetrics;
 pub use labels::{
     AccessEntity, ChangeEffect, CheckpointOutcome, LeaseEvent, LeaseState, RebuildReason, Sink,
+    SubscriptionEnd, Way,
 };
 pub use lease::LeaseMetrics;
 pub use path::{
     DecisionMetrics, DecisionTally, PageMetrics, PageTally, RejectTally, ShardMetrics, SinkMetrics,
 };
+pub use read::{BudgetMetrics, ReadMetrics};
 
 /// Operations that a fault may name; any other counts as `Other`, so that the label stays closed.
-pub const OPERATIONS: [&str; 20] = [
+pub const OPERATIONS: [&str; 22] = [
     "BatchGetItem",
     "BatchWriteItem",
     "CreateTable",
     "DeleteItem",
     "DescribeStream",
+    "DescribeStreamConsumer",
     "DescribeStreamSummary",
     "DescribeTable",
     "GetItem",
@@ -45,6 +49,7 @@ pub const OPERATIONS: [&str; 20] = [
     "PutItem",
     "PutRecords",
     "Query",
+    "RegisterStreamConsumer",
     "Scan",
     "SubscribeToShard",
     "TransactWriteItems",
@@ -54,8 +59,9 @@ pub const OPERATIONS: [&str; 20] = [
 ];
 
 /// Every kind of fault.
-const FAULT_KINDS: [FaultKind; 6] = [
+const FAULT_KINDS: [FaultKind; 7] = [
     FaultKind::Throttled,
+    FaultKind::InUse,
     FaultKind::Transient,
     FaultKind::IteratorExpired,
     FaultKind::Trimmed,
@@ -93,6 +99,7 @@ pub fn start_at_zero() {
                 .increment(0);
         }
     }
+    read::start_at_zero();
     ready(false);
     gauge!(catalogue::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }

@@ -3,18 +3,20 @@
 //!
 //! Every error is a [`Fault`], and a fault answers "may I retry?".
 
+mod backoff;
 mod clock;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc};
 
 use crate::model::{
     decision::{Answer, Decision, Event},
     item::{Change, Item},
     lease::{LeaseRow, LeaseWrite, WorkerRow, Written},
-    position::{Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
+    position::{Begin, Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
     presence::{Move, Presence},
 };
 
+pub use backoff::backoff;
 pub use clock::Clock;
 
 /// What kind of failure a call met; decides what the caller does next.
@@ -22,6 +24,8 @@ pub use clock::Clock;
 pub enum FaultKind {
     /// The service asks for less: retry later and slower.
     Throttled,
+    /// A subscription that began a moment ago holds the shard: ask again in a second, no slower.
+    InUse,
     /// The network or the service hiccuped, or the reply was lost: retry. The call may have taken effect.
     Transient,
     /// The shard iterator is too old: get a new one after the last record.
@@ -39,6 +43,7 @@ impl FaultKind {
     pub const fn as_label(self) -> &'static str {
         match self {
             Self::Throttled => "throttled",
+            Self::InUse => "in_use",
             Self::Transient => "transient",
             Self::IteratorExpired => "iterator_expired",
             Self::Trimmed => "trimmed",
@@ -62,7 +67,10 @@ pub struct Fault {
 impl Fault {
     /// Whether the same call can succeed later.
     pub const fn may_retry(&self) -> bool {
-        matches!(self.kind, FaultKind::Throttled | FaultKind::Transient)
+        matches!(
+            self.kind,
+            FaultKind::Throttled | FaultKind::InUse | FaultKind::Transient
+        )
     }
 }
 
@@ -82,8 +90,11 @@ impl std::error::Error for Fault {}
 
 // === swipes in ===
 
-/// Reads the swipe stream.
+/// Reads the swipe stream: page after page as the caller asks (polling), or as the service sends (fan-out).
 pub trait SwipeStream: Send + Sync + 'static {
+    /// One shard as the service sends it. Dropping it ends it.
+    type Subscription: fmt::Debug + Send;
+
     /// Every shard the stream still lists, closed ones too.
     fn shards(&self) -> impl Future<Output = Result<Vec<ShardInfo>, Fault>> + Send;
 
@@ -101,6 +112,20 @@ pub trait SwipeStream: Send + Sync + 'static {
         shard: &ShardId,
         iterator: ShardIterator,
     ) -> impl Future<Output = Result<Page, Fault>> + Send;
+
+    /// Has the service send a shard. `InUse` while a subscription of a moment ago holds it; an older one is ended by this.
+    fn subscribe(
+        &self,
+        shard: &ShardId,
+        from: &Begin,
+    ) -> impl Future<Output = Result<Self::Subscription, Fault>> + Send;
+
+    /// What the service sends next, or nothing when it ended the subscription, as it does after five minutes at most. Waits
+    /// as long as it takes: how long is too long is the caller's to say. Not to be asked again after it was given up.
+    fn event(
+        &self,
+        subscription: &mut Self::Subscription,
+    ) -> impl Future<Output = Result<Option<Page>, Fault>> + Send;
 }
 
 // === decisions and rejects out ===
@@ -267,18 +292,4 @@ pub trait LeaseTable: Send + Sync + 'static {
         &self,
         proposed: &Checkpoint,
     ) -> impl Future<Output = Result<Checkpoint, Fault>> + Send;
-}
-
-/// Exponential backoff with full jitter, as a sequence of waits. `dice` yields numbers in `0..1`.
-pub fn backoff(
-    first: Duration,
-    cap: Duration,
-    mut dice: impl FnMut() -> f64,
-) -> impl FnMut() -> Duration {
-    let mut ceiling = first;
-    move || {
-        let wait = ceiling.mul_f64(dice());
-        ceiling = (ceiling * 2).min(cap);
-        wait
-    }
 }

@@ -72,7 +72,7 @@ pub fn access(config: &Config, order: &Order) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let clients = Clients::open(&endpoints(config), CALL_TIMEOUT).await;
+        let clients = Clients::open(&endpoints(config), CALL_TIMEOUT).await?;
         let table = ItemTable::new(clients.dynamodb, &config.access.table);
         match order {
             Order::Import {

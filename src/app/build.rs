@@ -5,8 +5,12 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     access::cache::AccessCache,
     aws::{
-        self, Clients, dynamo_sink::TableSink, kinesis_polling::PolledStream,
-        kinesis_sink::StreamSink, limits,
+        self, Clients,
+        dynamo_sink::TableSink,
+        kinesis_fan_out::{Consumer, FanOutStream},
+        kinesis_polling::PolledStream,
+        kinesis_sink::StreamSink,
+        limits,
     },
     config::{Config, OnReject, Start},
     lease::{coordinator::LeaseLimits, protocol::Timing},
@@ -15,7 +19,7 @@ use crate::{
         batch::BatchLimits,
         consumer::{ConsumerLimits, Shared},
         decide::Policy,
-        reader::Pace,
+        reader::{ByteBudget, FanOutLimits, Pace, ReadLimits},
         writer::{Sinks, WriteLimits},
     },
     ports::Clock,
@@ -23,6 +27,10 @@ use crate::{
 
 /// Writes of one shard under way at once: a full page of 10 000 decisions is 20 puts on a stream.
 const WRITES_IN_FLIGHT: usize = 8;
+
+/// Bytes of events that are read and not yet stored, of all shards together. A second of 64 shards at 2 MiB/s; an idle
+/// shard holds 64 KiB of it, so that it lasts for 2000 of them.
+const READ_BUDGET: u32 = 128 << 20;
 
 /// The row of a lease that ended is looked at by people after a reshard, too.
 const KEEP_ENDED: Duration = Duration::from_secs(600);
@@ -56,6 +64,7 @@ pub(super) fn endpoints(config: &Config) -> aws::Endpoints {
         kinesis: or_all(&one.kinesis),
         dynamodb: or_all(&one.dynamodb),
         dynamodbstreams: or_all(&one.dynamodbstreams),
+        ca_file: aws.ca_file.clone(),
     }
 }
 
@@ -71,12 +80,13 @@ pub(super) fn policy(config: &Config) -> Policy {
     }
 }
 
-/// What all consumers work with.
+/// What all consumers work with; `consumer` is who subscribes to the shards, or they are polled.
 pub(super) fn shared(
     config: &Config,
     clients: &Clients,
     cache: Arc<AccessCache>,
-) -> Shared<PolledStream, StreamSink, TableSink> {
+    consumer: Option<Consumer>,
+) -> Shared<FanOutStream, StreamSink, TableSink> {
     let (kinesis, decisions) = (&clients.kinesis, &config.decisions);
     let sink = |name: &String| Arc::new(StreamSink::new(kinesis.clone(), name));
     let table = |name: &String| {
@@ -87,8 +97,14 @@ pub(super) fn shared(
             decisions.standards,
         ))
     };
+    let fan_out = consumer.is_some().then(|| FanOutLimits {
+        renew: config.swipes.renew,
+        ..FanOutLimits::default()
+    });
+    let polled = PolledStream::new(kinesis.clone(), &config.swipes.stream);
+    let consumer = consumer.map(|consumer| (clients.subscriptions.clone(), consumer));
     Shared {
-        stream: Arc::new(PolledStream::new(kinesis.clone(), &config.swipes.stream)),
+        stream: Arc::new(FanOutStream::new(polled, consumer)),
         sinks: Sinks {
             stream: decisions.stream.as_ref().map(sink),
             table: decisions.table.as_ref().map(table),
@@ -98,9 +114,12 @@ pub(super) fn shared(
         },
         cache,
         limits: ConsumerLimits {
-            pace: Pace {
-                poll: config.swipes.poll,
-                hurry: Duration::from_secs(1) / limits::GET_RECORDS_CALLS_A_SECOND,
+            read: ReadLimits {
+                pace: Pace {
+                    poll: config.swipes.poll,
+                    hurry: Duration::from_secs(1) / limits::GET_RECORDS_CALLS_A_SECOND,
+                },
+                fan_out,
             },
             write: WriteLimits {
                 events: BatchLimits {
@@ -114,6 +133,7 @@ pub(super) fn shared(
             },
             policy: policy(config),
         },
+        budget: Arc::new(ByteBudget::new(READ_BUDGET)),
         occupancy: Arc::default(),
         clock: Clock::System,
     }

@@ -83,7 +83,7 @@ pub fn decisions(config: &Config, order: &Order) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let clients = Clients::open(&endpoints(config), CALL_TIMEOUT).await;
+        let clients = Clients::open(&endpoints(config), CALL_TIMEOUT).await?;
         let table = ItemTable::new(clients.dynamodb, name);
         match order {
             Order::List {

@@ -101,7 +101,7 @@ struct Tables {
 
 impl Tables {
     async fn open(config: &Config) -> anyhow::Result<Self> {
-        let clients = Clients::open(&endpoints(config), CALL_TIMEOUT).await;
+        let clients = Clients::open(&endpoints(config), CALL_TIMEOUT).await?;
         let table = |name: &String| ItemTable::new(clients.dynamodb.clone(), name);
         Ok(Self {
             access: table(&config.access.table),

@@ -145,7 +145,7 @@ pub fn leases(config: &Config, order: &Order) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let application = Application::open(config).await;
+        let application = Application::open(config).await?;
         match order {
             Order::List { json, behind } => list::list(&application, *json, *behind).await,
             Order::Release { chosen, force } => {

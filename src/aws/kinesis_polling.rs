@@ -1,15 +1,20 @@
 //! The swipe stream, read by polling: ListShards, GetShardIterator, GetRecords.
 
+use std::convert::Infallible;
+
 use aws_sdk_kinesis::{
     Client,
     primitives::DateTime,
-    types::{ChildShard as SdkChild, RecordDistributionStrategy, Shard, ShardIteratorType},
+    types::{
+        ChildShard as SdkChild, Record as SdkRecord, RecordDistributionStrategy, Shard,
+        ShardIteratorType,
+    },
 };
 
 use crate::{
     aws::{fault, limits},
     model::position::{
-        Checkpoint, ChildShard, Next, Page, Record, SequenceNumber, ShardId, ShardInfo,
+        Begin, Checkpoint, ChildShard, Next, Page, Record, SequenceNumber, ShardId, ShardInfo,
         ShardIterator,
     },
     ports::{Fault, FaultKind, SwipeStream},
@@ -66,14 +71,8 @@ impl PolledStream {
             .await
             .map_err(|error| fault(OPERATION, &error))?;
         let mut records = Vec::with_capacity(reply.records.len());
-        for record in reply.records {
-            let sequence = SequenceNumber::parse(&record.sequence_number);
-            let sequence = sequence
-                .ok_or_else(|| transient(OPERATION, "a record without a sequence number"))?;
-            records.push(Record {
-                sequence,
-                data: record.data.into_inner(),
-            });
+        for found in reply.records {
+            records.push(record(OPERATION, found)?);
         }
         let next = match reply.next_shard_iterator {
             Some(next) => Next::Iterator(ShardIterator(next)),
@@ -92,6 +91,8 @@ impl PolledStream {
 }
 
 impl SwipeStream for PolledStream {
+    type Subscription = Infallible;
+
     async fn shards(&self) -> Result<Vec<ShardInfo>, Fault> {
         let mut shards = Vec::new();
         let mut next: Option<String> = None;
@@ -157,6 +158,26 @@ impl SwipeStream for PolledStream {
     async fn read(&self, _: &ShardId, iterator: ShardIterator) -> Result<Page, Fault> {
         self.page(iterator, limits::GET_RECORDS_MAX).await
     }
+
+    async fn subscribe(&self, _: &ShardId, _: &Begin) -> Result<Infallible, Fault> {
+        let why = "this stream is only polled";
+        Err(refused("SubscribeToShard", why.to_owned()))
+    }
+
+    async fn event(&self, subscription: &mut Infallible) -> Result<Option<Page>, Fault> {
+        match *subscription {}
+    }
+}
+
+/// A record as the SDK gives it.
+pub(super) fn record(operation: &'static str, found: SdkRecord) -> Result<Record, Fault> {
+    let sequence = SequenceNumber::parse(&found.sequence_number);
+    let sequence =
+        sequence.ok_or_else(|| transient(operation, "a record without a sequence number"))?;
+    Ok(Record {
+        sequence,
+        data: found.data.into_inner(),
+    })
 }
 
 fn shard_info(shard: &Shard) -> ShardInfo {
@@ -180,7 +201,7 @@ fn shard_info(shard: &Shard) -> ShardInfo {
     }
 }
 
-fn child_shard(child: SdkChild) -> ChildShard {
+pub(super) fn child_shard(child: SdkChild) -> ChildShard {
     let range = child.hash_key_range;
     ChildShard {
         id: ShardId::new(&child.shard_id),
@@ -195,7 +216,7 @@ fn child_shard(child: SdkChild) -> ChildShard {
     }
 }
 
-fn transient(operation: &'static str, what: &str) -> Fault {
+pub(super) fn transient(operation: &'static str, what: &str) -> Fault {
     Fault {
         kind: FaultKind::Transient,
         operation,
@@ -203,7 +224,7 @@ fn transient(operation: &'static str, what: &str) -> Fault {
     }
 }
 
-fn refused(operation: &'static str, message: String) -> Fault {
+pub(super) fn refused(operation: &'static str, message: String) -> Fault {
     Fault {
         kind: FaultKind::Refused,
         operation,

@@ -11,11 +11,13 @@ pub mod dynamo_access;
 pub mod dynamo_items;
 pub mod dynamo_leases;
 pub mod dynamo_sink;
+pub mod kinesis_fan_out;
 pub mod kinesis_polling;
 pub mod kinesis_sink;
 pub mod limits;
+mod trust;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_kinesis::{
@@ -28,6 +30,10 @@ use aws_smithy_http_client::{
 };
 
 use crate::ports::{Fault, FaultKind};
+use kinesis_fan_out::Lanes;
+use trust::Trust;
+
+pub use trust::TrustError;
 
 /// Connecting takes one round trip and a TLS handshake; two seconds is a broken network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,6 +52,8 @@ pub struct Endpoints {
     pub dynamodb: Option<String>,
     /// DynamoDB Streams, when not the region's own.
     pub dynamodbstreams: Option<String>,
+    /// Certificates (PEM) that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// One client a purpose.
@@ -53,6 +61,8 @@ pub struct Endpoints {
 pub struct Clients {
     /// Swipes, decisions and rejects.
     pub kinesis: aws_sdk_kinesis::Client,
+    /// Subscriptions to the swipe stream: connections of their own, which live for minutes.
+    pub subscriptions: Lanes,
     /// The access table and the decision table.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// The lease tables: connections and a short timeout of their own, so that a busy data path delays no heartbeat.
@@ -64,9 +74,13 @@ pub struct Clients {
 impl Clients {
     /// Clients with the environment's credentials. No call is made yet. `lease_timeout` bounds one call on the lease
     /// tables; it must be well below the time after which other workers call this one dead.
-    pub async fn open(endpoints: &Endpoints, lease_timeout: Duration) -> Self {
-        let base = loader(ATTEMPT_TIMEOUT, endpoints).load().await;
-        let leases = loader(lease_timeout, endpoints).load().await;
+    ///
+    /// # Errors
+    /// The file of certificates cannot be read or holds none.
+    pub async fn open(endpoints: &Endpoints, lease_timeout: Duration) -> Result<Self, TrustError> {
+        let trust = Trust::load(endpoints.ca_file.as_deref())?;
+        let base = loader(ATTEMPT_TIMEOUT, endpoints, &trust).load().await;
+        let leases = loader(lease_timeout, endpoints, &trust).load().await;
         let mut kinesis = aws_sdk_kinesis::config::Builder::from(&base);
         if let Some(url) = &endpoints.kinesis {
             kinesis = kinesis.endpoint_url(url);
@@ -75,12 +89,13 @@ impl Clients {
         if let Some(url) = &endpoints.dynamodbstreams {
             streams = streams.endpoint_url(url);
         }
-        Self {
+        Ok(Self {
+            subscriptions: Lanes::new(kinesis.clone(), trust.roots()),
             kinesis: aws_sdk_kinesis::Client::from_conf(kinesis.build()),
             dynamodb: dynamodb(&base, endpoints),
             leases: dynamodb(&leases, endpoints),
             dynamodbstreams: aws_sdk_dynamodbstreams::Client::from_conf(streams.build()),
-        }
+        })
     }
 }
 
@@ -92,10 +107,11 @@ fn dynamodb(shared: &aws_config::SdkConfig, endpoints: &Endpoints) -> aws_sdk_dy
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
-fn loader(attempt: Duration, endpoints: &Endpoints) -> aws_config::ConfigLoader {
+fn loader(attempt: Duration, endpoints: &Endpoints, trust: &Trust) -> aws_config::ConfigLoader {
     // ring, not aws-lc; the same connector serves http:// endpoints.
     let http = Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(trust.context())
         .build_https();
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http)

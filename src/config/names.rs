@@ -47,6 +47,11 @@ fn named(text: &str, marks: &str, least: usize, most: usize) -> Result<String, S
     Err(format!("{least} to {most} letters of A-Za-z0-9{marks}"))
 }
 
+/// Any path; whether the file is there shows when it is read.
+pub(super) fn path(text: &str) -> Result<std::path::PathBuf, String> {
+    Ok(text.into())
+}
+
 pub(super) fn url(text: &str) -> Result<String, String> {
     let parsed = text.parse::<hyper::Uri>().ok();
     let known = parsed.is_some_and(|uri| {

@@ -6,7 +6,9 @@ use super::{
     Access, Admin, Aws, Changes, Config, Decisions, Endpoints, Leases, Log, LogFormat, OnReject,
     Policy, Rejects, Retrieval, Shutdown, Start, Swipes,
     document::Document,
-    names::{lease_table_name, log_filter, region, start, stream_name, table_name, url, worker_id},
+    names::{
+        lease_table_name, log_filter, path, region, start, stream_name, table_name, url, worker_id,
+    },
     section::Section,
 };
 
@@ -32,6 +34,7 @@ impl Aws {
         let mut aws = document.section("aws");
         let region = aws.text("region", region);
         let endpoint_url = aws.text("endpoint_url", url);
+        let ca_file = aws.text("ca_file", path);
         let mut each = document.section("aws.endpoints");
         let endpoints = Endpoints {
             kinesis: each.text("kinesis", url),
@@ -41,6 +44,7 @@ impl Aws {
         Self {
             region,
             endpoint_url,
+            ca_file,
             endpoints,
         }
     }
@@ -49,7 +53,7 @@ impl Aws {
 impl Swipes {
     fn read(document: &mut Document<'_>) -> Self {
         let mut swipes = document.section("swipes");
-        let read = Self {
+        Self {
             stream: swipes.text("stream", stream_name).unwrap_or_default(),
             application: swipes
                 .text("application", stream_name)
@@ -64,14 +68,9 @@ impl Swipes {
             ),
             start: swipes.text("start", start).unwrap_or(Start::TrimHorizon),
             poll: millis(&mut swipes, "poll_ms", 250, 10, 60_000),
-        };
-        if read.retrieval == Retrieval::FanOut {
-            document.blame(
-                "swipes.retrieval",
-                "\"fan_out\" is not built yet, use \"polling\" or \"auto\"",
-            );
+            // Less, and up to a tenth earlier, would run into the five seconds in which a subscription cannot be replaced.
+            renew: millis(&mut swipes, "renew_ms", 270_000, 6000, 290_000),
         }
-        read
     }
 }
 

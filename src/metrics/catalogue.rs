@@ -63,7 +63,14 @@ catalogue! {
         "How far the last page read is behind the tip of its shard.";
     CHECKPOINT_AGE = "swiped_checkpoint_age_seconds" G, Seconds, ["shard"],
         "Time since the shard's checkpoint was last known to cover everything decided.";
-    PAGE_READ = "swiped_page_read_seconds" H(FINE), Seconds, [], "One read of a shard, from the call to the page.";
+    SHARD_READ_BY = "swiped_shard_read_by" G, Count, ["shard", "way"], "1 for the way in which the shard is read now, 0 for the other.";
+    SUBSCRIPTIONS = "swiped_subscriptions_total" C, Count, [], "Subscriptions to a shard that were begun.";
+    SUBSCRIPTIONS_ENDED = "swiped_subscriptions_ended_total" C, Count, ["reason"], "Subscriptions to a shard that ended, by why.";
+    FAN_OUT_FALL_BACKS = "swiped_fan_out_fall_backs_total" C, Count, [],
+        "Times that a shard was polled for a while because fan-out failed.";
+    READ_BUDGET_USED = "swiped_read_budget_used_bytes" G, Bytes, [],
+        "Room for events of subscriptions that is held: read and not yet stored, or kept free for what comes next.";
+    PAGE_READ = "swiped_page_read_seconds" H(FINE), Seconds, [], "One read of a shard by polling, from the call to the page.";
     PAGE_DECIDE = "swiped_page_decide_seconds" H(FINE), Seconds, [],
         "From the arrival of a page to its first write being sent.";
     PAGE_WRITE = "swiped_page_write_seconds" H(FINE), Seconds, [],

@@ -133,3 +133,31 @@ labels! {
         LostShard = "lost_shard",
     }
 }
+
+labels! {
+    /// How a shard is read.
+    Way {
+        /// GetRecords.
+        Polling = "polling",
+        /// SubscribeToShard.
+        FanOut = "fan_out",
+    }
+}
+
+labels! {
+    /// Why a subscription ended.
+    SubscriptionEnd {
+        /// It was renewed before its five minutes were over.
+        Renewed = "renewed",
+        /// The service ended it.
+        ByService = "by_service",
+        /// The connection broke, or the service reported an error in it.
+        Cut = "cut",
+        /// Nothing came for too long.
+        Silent = "silent",
+        /// There was no room for its events for too long.
+        NoRoom = "no_room",
+        /// The reader stopped: the lease goes to another worker, or the shard ended.
+        Stopped = "stopped",
+    }
+}

@@ -136,7 +136,7 @@ pub struct Record {
 /// One reply of the stream: the unit in which `swiped` reads, decides, writes and checkpoints.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// The records, in shard order; at most 10 000 and 10 MiB (service limit of GetRecords).
+    /// The records, in shard order; at most 10 000 and 10 MiB (service limits).
     pub records: Vec<Record>,
     /// How far the end of this page is behind the tip of the shard, in milliseconds; 0 at the tip.
     pub behind_latest_ms: i64,
@@ -149,6 +149,9 @@ pub struct Page {
 pub enum Next {
     /// The shard goes on; the iterator reads the page after this one.
     Iterator(ShardIterator),
+    /// The shard goes on; a subscription that begins after this number misses nothing and repeats nothing. The number need
+    /// not be a record's: it moves even where nothing is written.
+    After(SequenceNumber),
     /// The shard is closed and this was its last page; these shards continue it.
     ShardEnd(Vec<ChildShard>),
 }
@@ -157,6 +160,15 @@ impl Default for Next {
     fn default() -> Self {
         Self::ShardEnd(Vec::new())
     }
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At the record of this checkpoint, inclusive: the reader drops what is done.
+    At(Checkpoint),
+    /// With what comes after this number, where the subscription before it stopped.
+    After(SequenceNumber),
 }
 
 /// A service's cursor into a shard; opaque, and good for five minutes.

@@ -21,7 +21,7 @@ use crate::{
         desk::Desk,
         fence::Fence,
         occupancy::Occupancy,
-        reader::{Pace, PageReader, Read},
+        reader::{Arrival, ByteBudget, PageReader, Read, ReadLimits},
         writer::{Sinks, WriteLimits},
     },
     ports::{Clock, DecisionTable, EventStream, SwipeStream},
@@ -30,8 +30,8 @@ use crate::{
 /// What every consumer of a worker keeps to.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumerLimits {
-    /// How fast to read.
-    pub pace: Pace,
+    /// How to read.
+    pub read: ReadLimits,
     /// How much to write at once.
     pub write: WriteLimits,
     /// What the rules may assume.
@@ -49,6 +49,8 @@ pub struct Shared<S, E, T> {
     pub cache: Arc<AccessCache>,
     /// How fast, how much, by which policy.
     pub limits: ConsumerLimits,
+    /// How many bytes of events all shards together may hold.
+    pub budget: Arc<ByteBudget>,
     /// How many cards are where.
     pub occupancy: Arc<Occupancy>,
     /// The wall clock.
@@ -66,7 +68,7 @@ pub struct Progress {
 
 /// Consumes one shard.
 #[derive(Debug)]
-pub struct ShardConsumer<S, E, T> {
+pub struct ShardConsumer<S: SwipeStream, E, T> {
     shard: ShardId,
     reader: PageReader<S>,
     desk: Desk<E, T>,
@@ -85,9 +87,9 @@ impl<S: SwipeStream, E: EventStream, T: DecisionTable> ShardConsumer<S, E, T> {
             Checkpoint::At(position) => Some(position.clone()),
             _ => None,
         };
-        let stream = Arc::clone(&shared.stream);
+        let (stream, budget) = (Arc::clone(&shared.stream), Arc::clone(&shared.budget));
         Self {
-            reader: PageReader::new(stream, shard.clone(), from, shared.limits.pace),
+            reader: PageReader::new(stream, shard.clone(), from, shared.limits.read, budget),
             desk: Desk::new(shared, shard.clone(), done, fence, progress),
             shard,
         }
@@ -102,18 +104,30 @@ impl<S: SwipeStream, E: EventStream, T: DecisionTable> ShardConsumer<S, E, T> {
         } = self;
         let mut read = reader.next(&drain).await;
         loop {
-            let (page, arrived) = match read {
-                Read::Page(page, arrived) => (page, arrived),
+            let Arrival {
+                mut page,
+                at,
+                share,
+            } = match read {
+                Read::Page(arrival) => arrival,
                 Read::Stopped => return Finish::Drained,
                 Read::Gone(fault) => return Finish::Gone(fault.to_string()),
             };
-            let more = matches!(page.next, Next::Iterator(_));
-            let ahead = reader.next_if(more, &drain);
-            let (handled, next) = futures::join!(desk.handle(&page, arrived), ahead);
-            if let Err(finish) = handled {
-                return finish;
-            }
-            if let Next::ShardEnd(children) = page.next {
+            let after = std::mem::take(&mut page.next);
+            let more = !matches!(after, Next::ShardEnd(_));
+            let handled = async {
+                let handled = desk.handle(&page, at).await;
+                // Before the next page is waited for, or shards could wait for each other's room.
+                drop((page, share));
+                handled
+            };
+            let ahead = async { Ok(reader.next_if(more, &drain).await) };
+            // What was read ahead does not hold up a consumer that cannot go on: the service may have nothing to send.
+            let next = match futures::try_join!(handled, ahead) {
+                Ok(((), next)) => next,
+                Err(finish) => return finish,
+            };
+            if let Next::ShardEnd(children) = after {
                 info!(%shard, children = children.len(), "shard read to its end");
                 return Finish::ShardEnd(children);
             }

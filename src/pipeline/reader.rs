@@ -1,20 +1,40 @@
-//! Reads one shard by polling, page after page, at the pace the service allows.
+//! Reads one shard, page after page: as the service sends it (fan-out), or by asking (polling).
 //!
-//! An iterator that expired is ordinary: a new one begins at the last record read. A position that is no longer kept is
-//! a data-loss event: said once, counted, and reading goes on with the oldest record there is; it never passes in
-//! silence and never stops the shard.
+//! Where fan-out is allowed it is used; after several failures in a row the shard is polled for a while, and then fan-out is
+//! tried again ([`choice`]). Both ways share one [`Place`]: so neither change loses a record, and what is read twice at a
+//! change is what the desk drops anyway.
+//!
+//! A position that is no longer kept is a data-loss event: said once, counted, and reading goes on with the oldest record
+//! there is; it never passes in silence and never stops the shard.
+
+mod budget;
+mod choice;
+mod fan_out;
+mod place;
+mod polling;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
 
 use crate::{
-    metrics::{self, PageMetrics},
-    model::position::{Checkpoint, Next, Page, Position, ShardId, ShardIterator},
-    ports::{Fault, FaultKind, SwipeStream, backoff},
+    metrics::{ReadMetrics, Way},
+    model::position::{Checkpoint, Page, ShardId},
+    ports::{Fault, SwipeStream, backoff},
 };
+
+pub use budget::{ByteBudget, Share};
+pub use fan_out::FanOutLimits;
+
+use choice::Choice;
+use fan_out::{FanOut, Unheard};
+use place::Place;
+use polling::{Polled, Polling};
 
 /// How fast a shard is polled.
 #[derive(Clone, Copy, Debug)]
@@ -25,92 +45,81 @@ pub struct Pace {
     pub hurry: Duration,
 }
 
+/// How a shard is read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits {
+    /// How fast when it is polled.
+    pub pace: Pace,
+    /// How by fan-out; nothing: a shard is only polled.
+    pub fan_out: Option<FanOutLimits>,
+}
+
 /// First wait after a failed call; doubles up to [`BACKOFF_CAP`].
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 
 /// Longest wait after a failed call: five seconds is how long a shard refuses reads after a full 10 MiB.
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
 
+/// A page that came.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The page.
+    pub page: Page,
+    /// When it came.
+    pub at: Instant,
+    /// Its share of the process's budget, to be dropped with the records. A polled page has none: it is asked for when there
+    /// is room for it.
+    pub share: Option<Share>,
+}
+
 /// What came of asking for the next page.
 #[derive(Debug)]
 pub enum Read {
-    /// A page, and when it arrived.
-    Page(Page, Instant),
+    /// A page.
+    Page(Arrival),
     /// The reader was told to stop.
     Stopped,
     /// The stream says that there is no such shard.
     Gone(Fault),
 }
 
-/// Reads one shard.
+/// Reads one shard. Dropping it ends its subscription.
 #[derive(Debug)]
-pub struct PageReader<S> {
+pub struct PageReader<S: SwipeStream> {
     stream: Arc<S>,
-    shard: ShardId,
-    pace: Pace,
-    metrics: PageMetrics,
-    iterator: Option<ShardIterator>,
-    /// Where an iterator begins when there is none.
-    from: Checkpoint,
-    /// The record that the next page has to begin with when nothing was trimmed.
-    expected: Option<Position>,
-    not_before: Instant,
+    place: Place,
+    choice: Choice,
+    polling: Polling,
+    fan_out: FanOut<S::Subscription>,
+    metrics: ReadMetrics,
 }
 
 impl<S: SwipeStream> PageReader<S> {
-    /// A reader of `shard` that begins with the record of `from`, inclusive.
-    pub fn new(stream: Arc<S>, shard: ShardId, from: Checkpoint, pace: Pace) -> Self {
-        let expected = match &from {
-            Checkpoint::At(position) => Some(position.clone()),
-            _ => None,
-        };
-        let metrics = PageMetrics::new();
+    /// A reader of `shard` that begins with the record of `from`, inclusive. Events wait for room in `budget`.
+    pub fn new(
+        stream: Arc<S>,
+        shard: ShardId,
+        from: Checkpoint,
+        limits: ReadLimits,
+        budget: Arc<ByteBudget>,
+    ) -> Self {
+        let metrics = ReadMetrics::new(&shard);
         Self {
             stream,
-            shard,
-            pace,
+            choice: Choice::new(limits.fan_out),
+            polling: Polling::new(limits.pace),
+            fan_out: FanOut::new(limits.fan_out.unwrap_or_default(), budget),
+            place: Place::new(shard, from),
             metrics,
-            iterator: None,
-            from,
-            expected,
-            not_before: Instant::now(),
         }
     }
 
     /// The next page, when it is time for it. Retries whatever may be retried until `stop`.
     pub async fn next(&mut self, stop: &CancellationToken) -> Read {
-        let mut waits = backoff(BACKOFF_FIRST, BACKOFF_CAP, fastrand::f64);
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return Read::Stopped,
-                () = sleep_until(self.not_before) => {}
-            }
-            let asked = Instant::now();
-            let reply = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Read::Stopped,
-                reply = self.ask() => reply,
-            };
-            match reply {
-                Ok(page) => {
-                    let arrived = Instant::now();
-                    self.metrics.read(arrived - asked);
-                    let hurry = page.behind_latest_ms > 0;
-                    self.not_before = asked
-                        + if hurry {
-                            self.pace.hurry
-                        } else {
-                            self.pace.poll
-                        };
-                    return Read::Page(page, arrived);
-                }
-                Err(fault) if fault.kind == FaultKind::NotFound => return Read::Gone(fault),
-                Err(fault) => {
-                    self.recover(&fault);
-                    self.not_before = Instant::now() + waits();
-                }
-            }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Read::Stopped,
+            read = self.read() => read,
         }
     }
 
@@ -123,83 +132,55 @@ impl<S: SwipeStream> PageReader<S> {
         }
     }
 
-    async fn ask(&mut self) -> Result<Page, Fault> {
-        let iterator = match &self.iterator {
-            Some(iterator) => iterator.clone(),
-            None => self.stream.iterator(&self.shard, &self.from).await?,
-        };
-        self.iterator = Some(iterator.clone());
-        let page = self.stream.read(&self.shard, iterator).await?;
-        if let Next::Iterator(next) = &page.next {
-            self.iterator = Some(next.clone());
-        }
-        if let Some(first) = page.records.first() {
-            if let Some(expected) = self.expected.take()
-                && first.sequence > expected.sequence
-            {
-                self.check_gap(&expected).await;
-            }
-            let last = page.records.last().unwrap_or(first);
-            self.from = Checkpoint::At(Position {
-                sequence: last.sequence.clone(),
-                sub: u64::MAX,
-            });
-        }
-        Ok(page)
-    }
-
-    /// The page does not begin with the record of the checkpoint: says so when the stream no longer holds that record.
-    async fn check_gap(&self, expected: &Position) {
-        let oldest = async {
-            let iterator = self
-                .stream
-                .iterator(&self.shard, &Checkpoint::TrimHorizon)
-                .await?;
-            self.stream.read(&self.shard, iterator).await
-        };
-        match oldest.await {
-            Ok(page) => {
-                if let Some(oldest) = page
-                    .records
-                    .first()
-                    .filter(|oldest| oldest.sequence > expected.sequence)
-                {
-                    self.lost(&format!(
-                        "checkpoint {} is older than {}",
-                        expected.sequence, oldest.sequence
-                    ));
+    async fn read(&mut self) -> Read {
+        let mut waits = backoff(BACKOFF_FIRST, BACKOFF_CAP, fastrand::f64);
+        loop {
+            let way = self.choice.way(Instant::now());
+            self.metrics.read_by(way);
+            match way {
+                Way::Polling => match self.poll(&mut waits).await {
+                    Some(read) => return read,
+                    None => continue,
+                },
+                Way::FanOut => {
+                    self.polling.forget();
+                    match self.listen().await {
+                        Ok(arrival) => return Read::Page(arrival),
+                        Err(unheard) => self.fan_out_failed(unheard),
+                    }
                 }
             }
-            Err(fault) => {
-                warn!(shard = %self.shard, %fault, "could not look for a gap behind the checkpoint")
-            }
         }
     }
 
-    fn recover(&mut self, fault: &Fault) {
-        metrics::fault(fault);
-        match fault.kind {
-            FaultKind::IteratorExpired => {
-                self.metrics.iterator_refreshed();
-                info!(shard = %self.shard, "shard iterator expired, taking a new one");
-                self.iterator = None;
+    /// One read by polling; nothing when it failed and may be repeated.
+    async fn poll(&mut self, waits: impl FnMut() -> Duration) -> Option<Read> {
+        match self
+            .polling
+            .ask(&*self.stream, &mut self.place, waits)
+            .await
+        {
+            Polled::Page(page, at) => {
+                let share = None;
+                Some(Read::Page(Arrival { page, at, share }))
             }
-            FaultKind::Trimmed => {
-                self.lost(&fault.message);
-                (self.iterator, self.from) = (None, Checkpoint::TrimHorizon);
-            }
-            FaultKind::Throttled => {
-                info!(shard = %self.shard, %fault, "read throttled, slowing down")
-            }
-            FaultKind::Transient => warn!(shard = %self.shard, %fault, "read failed, trying again"),
-            FaultKind::Refused | FaultKind::NotFound => {
-                error!(shard = %self.shard, %fault, "read refused, trying again; check the permissions");
-            }
+            Polled::Gone(fault) => Some(Read::Gone(fault)),
+            Polled::Failed => None,
         }
     }
 
-    fn lost(&self, gap: &str) {
-        self.metrics.data_lost();
-        error!(shard = %self.shard, gap, "DATA LOSS: swipes were trimmed from the stream before they were read");
+    async fn listen(&mut self) -> Result<Arrival, Unheard> {
+        let (stream, place, metrics) = (&*self.stream, &mut self.place, &self.metrics);
+        let arrival = self.fan_out.next(stream, place, metrics).await?;
+        self.choice.went_well();
+        Ok(arrival)
+    }
+
+    fn fan_out_failed(&mut self, unheard: Unheard) {
+        let jitter = fastrand::f64();
+        if let Some(pause) = self.choice.failed(unheard, Instant::now(), jitter) {
+            self.metrics.fell_back();
+            self.place.says_it_falls_back(pause);
+        }
     }
 }

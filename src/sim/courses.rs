@@ -24,6 +24,7 @@ pub fn quiet(dice: &mut Rng) -> Course {
         quiet_at: 16_000,
         end_at: 30_000,
         lie: None,
+        fan_out: None,
     }
 }
 
@@ -345,8 +346,15 @@ const COURSES: [Kind; 19] = [
     ("anything again", anything),
 ];
 
+/// Room for four idle shards, so that the others have to wait.
+pub const READ_BUDGET: u32 = 4 * (64 << 10);
+
 /// The course of `seed`.
 pub fn course(seed: u64) -> (&'static str, Course) {
-    let (name, of) = COURSES[usize::try_from(seed).expect("64 bits") % COURSES.len()];
-    (name, of(&mut Rng::with_seed(seed)))
+    let seed_of = usize::try_from(seed).expect("64 bits");
+    let (name, of) = COURSES[seed_of % COURSES.len()];
+    let mut course = of(&mut Rng::with_seed(seed));
+    // Every kind of course is read both ways.
+    course.fan_out = (seed_of / COURSES.len() % 3 == 1).then_some(READ_BUDGET);
+    (name, course)
 }

@@ -26,7 +26,7 @@ use crate::{
         batch::BatchLimits,
         consumer::{ConsumerLimits, Shared},
         decide::Policy,
-        reader::Pace,
+        reader::{ByteBudget, FanOutLimits, Pace, ReadLimits},
         writer::{Sinks, WriteLimits},
     },
     ports::Clock,
@@ -60,6 +60,14 @@ pub const WRITES: WriteLimits = WriteLimits {
     table_gets: 6,
     table_moves: 5,
     in_flight: 2,
+};
+
+/// Ten times as fast as the service's times, but for the five seconds in which a subscription cannot be replaced.
+const FAN_OUT: FanOutLimits = FanOutLimits {
+    renew: Duration::from_secs(6),
+    idle: Duration::from_millis(1500),
+    room: Duration::from_secs(2),
+    fall_back: Duration::from_secs(4),
 };
 
 /// Something done to the world or the fleet.
@@ -122,6 +130,8 @@ pub struct Course {
     pub end_at: Ms,
     /// The bug that is planted.
     pub lie: Option<Lie>,
+    /// Whether shards are read by fan-out, and with how many bytes of events a worker at once.
+    pub fan_out: Option<u32>,
 }
 
 /// What happens next.
@@ -342,7 +352,7 @@ impl Fleet<'_> {
         network.born(&id, zero_ms);
         self.tell_of(&id, zero_ms);
         let cache = Arc::new(self.cache());
-        let shared = shared(&network, &id, &cache, zero_ms);
+        let shared = shared(&network, &id, &cache, zero_ms, self.course.fan_out);
         let limits = limits(rate, self.course);
         let (status, _) = watch::channel(LeaseReport::default());
         let table = Arc::new(Line::new(&network, &id, Sink::Decisions));
@@ -476,6 +486,7 @@ fn shared(
     id: &WorkerId,
     cache: &Arc<AccessCache>,
     epoch_ms: i64,
+    fan_out: Option<u32>,
 ) -> Shared<Line, Line, Line> {
     let line = Arc::new(Line::new(network, id, Sink::Decisions));
     Shared {
@@ -489,9 +500,12 @@ fn shared(
         },
         cache: Arc::clone(cache),
         limits: ConsumerLimits {
-            pace: Pace {
-                poll: Duration::from_millis(400),
-                hurry: Duration::from_millis(200),
+            read: ReadLimits {
+                pace: Pace {
+                    poll: Duration::from_millis(400),
+                    hurry: Duration::from_millis(200),
+                },
+                fan_out: fan_out.map(|_| FAN_OUT),
             },
             write: WRITES,
             policy: Policy {
@@ -499,6 +513,7 @@ fn shared(
                 ..Policy::default()
             },
         },
+        budget: Arc::new(ByteBudget::new(fan_out.unwrap_or_default())),
         occupancy: Arc::default(),
         clock: Clock::Simulated {
             epoch_ms,

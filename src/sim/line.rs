@@ -20,7 +20,7 @@ use crate::{
     model::{
         decision::{Answer, Decision, Event as StreamEvent},
         lease::{LeaseRow, LeaseWrite, WorkerId, WorkerRow, Written},
-        position::{Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
+        position::{Begin, Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
         presence::{Move, Presence},
     },
     ports::{DecisionTable, EventStream, Failed, Fault, FaultKind, LeaseTable, SwipeStream},
@@ -28,6 +28,7 @@ use crate::{
         faults::{Call, Outcome, Trip},
         fleet::FAILOVER,
         log::{Event, Ms},
+        subscriptions::{Held, Sent},
         world::{Caller, Lie, Moved, Row, World, fault, number},
     },
 };
@@ -145,6 +146,9 @@ impl Network {
         self.change(worker, |health| health.cut_off_until = until);
     }
 }
+
+/// How often a subscription looks for something to send.
+const EVENT_TICK: Duration = Duration::from_millis(50);
 
 /// What a sink of events is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,6 +309,16 @@ impl Line {
 }
 
 impl SwipeStream for Line {
+    type Subscription = Subscription;
+
+    async fn subscribe(&self, shard: &ShardId, from: &Begin) -> Result<Subscription, Fault> {
+        self.subscription(shard, from).await
+    }
+
+    async fn event(&self, subscription: &mut Subscription) -> Result<Option<Page>, Fault> {
+        self.sent(subscription).await
+    }
+
     async fn shards(&self) -> Result<Vec<ShardInfo>, Fault> {
         self.call(Call::Ask, "ListShards", |world, _| Ok(world.list()))
             .await
@@ -330,6 +344,65 @@ impl SwipeStream for Line {
             sleep(Duration::from_millis(held_back)).await;
         }
         page
+    }
+}
+
+/// A subscription that a worker holds.
+#[derive(Debug)]
+pub struct Subscription {
+    line: Line,
+    shard: ShardId,
+    held: Held,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // The services do not notice that a worker is dead.
+        if self.line.network.health()[&self.line.worker].alive {
+            self.line
+                .network
+                .world()
+                .unsubscribe(&self.shard, &self.held);
+        }
+    }
+}
+
+impl Line {
+    async fn subscription(&self, shard: &ShardId, from: &Begin) -> Result<Subscription, Fault> {
+        let (id, from) = (shard.clone(), from.clone());
+        let held = self.call(Call::Ask, "SubscribeToShard", move |world, _| {
+            world.subscribe(&id, &from)
+        });
+        Ok(Subscription {
+            held: held.await?,
+            line: self.clone(),
+            shard: shard.clone(),
+        })
+    }
+
+    /// What comes next by a subscription: now and then an error, or nothing any more.
+    async fn sent(&self, subscription: &mut Subscription) -> Result<Option<Page>, Fault> {
+        let asked = self.network.now();
+        loop {
+            self.awake().await;
+            let from = Caller {
+                worker: self.worker.clone(),
+                sent: self.network.world().log.mark(),
+            };
+            let (shard, held) = (&subscription.shard, &mut subscription.held);
+            let sent = self.network.world().send(&from, shard, held, asked);
+            match sent {
+                Sent::Nothing => sleep(EVENT_TICK).await,
+                Sent::Silence => std::future::pending().await,
+                Sent::Cut => return Err(fault(FaultKind::Transient, "connection reset")),
+                Sent::End => return Ok(None),
+                Sent::Page(page) => {
+                    sleep(EVENT_TICK / 10).await;
+                    self.awake().await;
+                    return Ok(Some(page));
+                }
+            }
+        }
     }
 }
 

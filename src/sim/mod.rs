@@ -23,6 +23,7 @@ mod log;
 mod planted;
 mod scale;
 mod scenarios;
+mod subscriptions;
 mod world;
 
 use fleet::Course;

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use crate::sim::{
     Failure, balance,
-    courses::{JOINED_AT, course, joining, quiet, rolling_deploy, smoke},
+    courses::{JOINED_AT, READ_BUDGET, course, joining, quiet, rolling_deploy, smoke},
     fleet::{Act, Course},
     hunt, idle, invariants, run_seed,
 };
@@ -65,9 +65,19 @@ fn a_rolling_deploy_leaves_no_shard_idle() {
     never_idle_for_longer(Duration::from_millis(700), rolling_deploy);
 }
 
+/// A shard whose subscription is younger than five seconds is polled by whoever gets it.
+#[test]
+fn a_rolling_deploy_leaves_no_shard_idle_by_fan_out() {
+    never_idle_for_longer(Duration::from_secs(1), |dice| Course {
+        fan_out: Some(READ_BUDGET),
+        ..rolling_deploy(dice)
+    });
+}
+
 #[test]
 fn one_seed_gives_one_history() {
-    for seed in [3, 8, 9] {
+    // The last two are read by fan-out.
+    for seed in [3, 8, 9, 26, 36] {
         let (_, course) = course(seed);
         let (one, other) = (run_seed(&course, seed).0, run_seed(&course, seed).0);
         let (one, other) = (one.to_string(), other.to_string());
@@ -97,6 +107,19 @@ fn once(of: impl Fn(&mut Rng) -> Course) {
 #[test]
 fn without_a_failure_every_record_is_decided_once() {
     once(smoke);
+}
+
+#[test]
+fn by_fan_out_every_record_is_decided_once_however_little_room_there_is() {
+    // One byte: each page has to give its room back before the next one, of any shard, can be waited for.
+    for room in [1, READ_BUDGET] {
+        once(|dice| Course {
+            fan_out: Some(room),
+            shards: 2,
+            end_at: 60_000,
+            ..smoke(dice)
+        });
+    }
 }
 
 #[test]

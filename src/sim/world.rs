@@ -55,8 +55,8 @@ pub struct Shard {
     parents: Vec<ShardId>,
     /// First hash key, and the one after the last.
     range: (u32, u32),
-    records: Vec<(u64, Ms, Vec<u8>)>,
-    closed: bool,
+    pub(super) records: Vec<(u64, Ms, Vec<u8>)>,
+    pub(super) closed: bool,
     children: Vec<ShardId>,
 }
 
@@ -122,10 +122,12 @@ pub struct World {
     /// How long the answer to a read of a shard takes that never had a record, after the first: nobody polls thousands of
     /// them in a test.
     pub idle_pace: Ms,
-    now: Ms,
+    pub(super) now: Ms,
     epoch_ms: i64,
-    next_sequence: u64,
-    shards: BTreeMap<ShardId, Shard>,
+    pub(super) next_sequence: u64,
+    pub(super) shards: BTreeMap<ShardId, Shard>,
+    /// The subscription of each shard: its number, and when it began.
+    pub(super) subscriptions: BTreeMap<ShardId, (u64, Ms)>,
     leases: BTreeMap<ShardId, LeaseRow>,
     /// Where the stream was begun, once that is stored.
     started_at: Option<Checkpoint>,
@@ -151,6 +153,7 @@ impl World {
             // Soon of another length, so that order by digits alone would show.
             next_sequence: 80,
             shards: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
             leases: BTreeMap::new(),
             started_at: None,
             workers: BTreeMap::new(),

@@ -14,7 +14,10 @@ const HANDED_OVER_WITHIN: Duration = Duration::from_secs(5);
 #[tokio::test]
 async fn one_of_two_workers_is_stopped_and_the_other_goes_on_without_a_repeat() {
     let world = World::new(4, 40).await;
-    let settings = Settings::default();
+    let settings = Settings {
+        retrieval: "polling",
+        ..Settings::default()
+    };
     let mut leaving = world.start("leaving", &settings);
     let _staying = world.start_ready("staying", &settings).await;
     world

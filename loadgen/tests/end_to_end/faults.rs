@@ -42,6 +42,8 @@ async fn through_failed_entries_throttles_lost_replies_and_expired_iterators_not
     world.standins.faults.set_rule(trouble);
     let settings = Settings {
         shard_sync_ms: 500,
+        // Iterators expire where shards are polled.
+        retrieval: "polling",
         ..Settings::default()
     };
     let mut one = world.start("one", &settings);

@@ -9,6 +9,7 @@ mod by_hand;
 mod cards;
 mod crash;
 mod drain;
+mod fan_out;
 mod faults;
 mod fixture;
 mod garbage;

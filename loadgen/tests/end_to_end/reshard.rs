@@ -18,7 +18,10 @@ const QUARTER: u128 = 1 << 126;
 #[tokio::test]
 async fn a_split_and_a_merge_under_traffic_lose_nothing_and_keep_each_cards_order() {
     let world = World::new(2, 60).await;
-    let settings = Settings::default();
+    let settings = Settings {
+        retrieval: "polling",
+        ..Settings::default()
+    };
     let mut one = world.start("one", &settings);
     let mut two = world.start_ready("two", &settings).await;
     world.wait_for_owners(&[("one", 1), ("two", 1)]).await;

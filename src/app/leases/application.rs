@@ -64,14 +64,17 @@ pub struct Application {
 
 impl Application {
     /// No call is made yet.
-    pub async fn open(config: &Config) -> Self {
-        let clients = Clients::open(&endpoints(config), CALL_TIMEOUT).await;
-        Self {
+    ///
+    /// # Errors
+    /// The file of certificates cannot be read.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let clients = Clients::open(&endpoints(config), CALL_TIMEOUT).await?;
+        Ok(Self {
             stream: PolledStream::new(clients.kinesis, &config.swipes.stream),
             table: DynamoLeases::new(clients.leases, &config.leases.table),
             heartbeat: config.leases.heartbeat,
             failover: config.leases.failover,
-        }
+        })
     }
 
     /// Every lease, by shard.
