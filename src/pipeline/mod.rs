@@ -22,6 +22,7 @@ mod json;
 pub mod judge;
 pub mod occupancy;
 pub mod presence;
+pub mod pressure;
 pub mod reader;
 pub mod recent;
 pub mod replay;
