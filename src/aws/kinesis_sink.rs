@@ -36,6 +36,7 @@ impl EventStream for StreamSink {
         for event in events {
             let entry = PutRecordsRequestEntry::builder()
                 .partition_key(event.key)
+                .set_explicit_hash_key(event.hash.map(|hash| hash.to_string()))
                 .data(Blob::new(event.data));
             entries.push(entry.build().map_err(|error| Fault {
                 kind: FaultKind::Refused,

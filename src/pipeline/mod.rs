@@ -21,6 +21,7 @@ pub mod hearing;
 mod json;
 pub mod judge;
 pub mod occupancy;
+pub mod pack;
 pub mod presence;
 pub mod pressure;
 pub mod reader;
