@@ -23,10 +23,12 @@ pub use catalogue::{CATALOGUE, Entry, Kind, describe};
 pub use feed::FeedMetrics;
 pub use labels::{
     AccessEntity, ChangeEffect, CheckpointOutcome, LeaseEvent, LeaseState, RebuildReason, Sink,
+    Stage,
 };
 pub use lease::LeaseMetrics;
 pub use path::{
-    DecisionMetrics, DecisionTally, PageMetrics, PageTally, RejectTally, ShardMetrics, SinkMetrics,
+    DecisionMetrics, DecisionTally, FlowMetrics, PageMetrics, PageTally, RejectTally, ShardMetrics,
+    SinkMetrics, StageMetrics,
 };
 
 /// Operations that a fault may name; any other counts as `Other`, so that the label stays closed.
@@ -54,8 +56,9 @@ pub const OPERATIONS: [&str; 20] = [
 ];
 
 /// Every kind of fault.
-const FAULT_KINDS: [FaultKind; 6] = [
+const FAULT_KINDS: [FaultKind; 7] = [
     FaultKind::Throttled,
+    FaultKind::HotKey,
     FaultKind::Transient,
     FaultKind::IteratorExpired,
     FaultKind::Trimmed,
@@ -84,6 +87,8 @@ pub fn start_at_zero() {
     DecisionMetrics::new();
     LeaseMetrics::new();
     FeedMetrics::new();
+    StageMetrics::new();
+    FlowMetrics::new();
     for sink in Sink::ALL {
         SinkMetrics::new(sink);
     }

@@ -22,6 +22,8 @@ pub use clock::Clock;
 pub enum FaultKind {
     /// The service asks for less: retry later and slower.
     Throttled,
+    /// One partition key is asked for too often: retry that later; what concerns other keys need not wait.
+    HotKey,
     /// The network or the service hiccuped, or the reply was lost: retry. The call may have taken effect.
     Transient,
     /// The shard iterator is too old: get a new one after the last record.
@@ -39,6 +41,7 @@ impl FaultKind {
     pub const fn as_label(self) -> &'static str {
         match self {
             Self::Throttled => "throttled",
+            Self::HotKey => "hot_key",
             Self::Transient => "transient",
             Self::IteratorExpired => "iterator_expired",
             Self::Trimmed => "trimmed",
@@ -62,7 +65,10 @@ pub struct Fault {
 impl Fault {
     /// Whether the same call can succeed later.
     pub const fn may_retry(&self) -> bool {
-        matches!(self.kind, FaultKind::Throttled | FaultKind::Transient)
+        matches!(
+            self.kind,
+            FaultKind::Throttled | FaultKind::HotKey | FaultKind::Transient
+        )
     }
 }
 
@@ -110,7 +116,7 @@ pub trait SwipeStream: Send + Sync + 'static {
 pub struct Failed {
     /// Its index in the batch that was passed.
     pub index: usize,
-    /// Throttled or transient.
+    /// Throttled, a hot key, or transient.
     pub kind: FaultKind,
 }
 

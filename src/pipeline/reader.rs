@@ -188,7 +188,7 @@ impl<S: SwipeStream> PageReader<S> {
                 self.lost(&fault.message);
                 (self.iterator, self.from) = (None, Checkpoint::TrimHorizon);
             }
-            FaultKind::Throttled => {
+            FaultKind::Throttled | FaultKind::HotKey => {
                 info!(shard = %self.shard, %fault, "read throttled, slowing down")
             }
             FaultKind::Transient => warn!(shard = %self.shard, %fault, "read failed, trying again"),
