@@ -14,8 +14,9 @@ pub mod flow;
 mod moves;
 mod sending;
 
-use std::{future::Future, pin::pin, sync::Arc};
+use std::{collections::HashSet, future::Future, pin::pin, sync::Arc};
 
+use foldhash::fast::RandomState;
 use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::time::{Instant, sleep};
 
@@ -222,10 +223,13 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
     }
 
     async fn put_decisions(&self, sink: &Arc<T>, decisions: &[Decision<'_>]) -> Result<(), Fenced> {
-        // A repeat is in the table already; so no two decisions of a page have the same key.
+        // A repeat is in the table already. A device that reports two access points under one number and instant is no
+        // repeat, and still has one key: the service refuses a call with the same key twice, and what came first stays.
+        let mut keys: HashSet<_, RandomState> =
+            HashSet::with_capacity_and_hasher(decisions.len(), RandomState::default());
         let fresh: Vec<&Decision<'_>> = decisions
             .iter()
-            .filter(|decision| !decision.repeat)
+            .filter(|decision| !decision.repeat && keys.insert(table_key(decision)))
             .collect();
         let (gate, fresh, size) = (&self.sinks.flow.table, &fresh, self.limits.table_puts);
         let mut writes = Vec::with_capacity(fresh.len() / size + 1);
@@ -264,6 +268,13 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
     }
 }
 
+/// What the keys of a decision in the table are made of.
+fn table_key<'a>(decision: &'a Decision<'_>) -> (&'a str, i64, &'a str, u64) {
+    let swipe = &decision.swipe;
+    let (card, device) = (&*swipe.card_id, &*swipe.device_id);
+    (card, swipe.swiped_at_ms, device, swipe.device_seq)
+}
+
 /// Runs `calls`, at most `in_flight` at once, and returns what they return in their order; or the first to be fenced.
 async fn side_by_side<R>(
     in_flight: usize,
@@ -284,3 +295,6 @@ async fn side_by_side<R>(
     }
     Ok(results)
 }
+
+#[cfg(test)]
+mod tests;
