@@ -21,12 +21,12 @@ const RATE_MIN: f64 = 1.0;
 /// share of five shards, after six seconds.
 const STEP_MIN: f64 = 4.0;
 
-/// After a refusal the rate grows by this part of itself a second: it is back where it was refused after some half a second,
-/// and by then a round trip's overshoot is about a percent.
-const STEP_PART: f64 = 0.125;
+/// After a refusal the rate grows by this part of itself a second: it is back where it was refused after some one and a half
+/// seconds, and a round trip's overshoot is far below a percent.
+const STEP_PART: f64 = 0.0625;
 
 /// A refusal takes at least this part of the rate, however few entries were refused.
-const CUT_MIN: f64 = 0.05;
+const CUT_MIN: f64 = 0.1;
 
 /// Most that a lane lets through at once, in seconds of its rate. A shard of the service absorbs about a second's worth.
 const BURST: f64 = 0.25;

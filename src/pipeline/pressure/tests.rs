@@ -148,7 +148,7 @@ fn a_sink_that_took_nothing_for_a_minute_is_written_at_full_speed_within_seconds
         &course.stored[65..85]
     );
     assert!(
-        full.is_some_and(|second| second <= 71),
+        full.is_some_and(|second| second <= 72),
         "{:?}",
         &course.stored[65..85]
     );
