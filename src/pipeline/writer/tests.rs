@@ -320,7 +320,10 @@ async fn a_minute_of_throttling_loses_nothing_resends_only_what_failed_and_is_ov
             "what the sink takes is used: {}",
             after - before
         );
-        assert!(refused < 4000, "and it is seldom asked for more: {refused}");
+        assert!(
+            refused < (after - before) as u64 / 5,
+            "and it is seldom asked for more: {refused}"
+        );
         stream.set(|inner| inner.rate = f64::INFINITY);
         sleep(12_000 * MS).await;
         let before = stream.get(|inner| inner.stored.len());
@@ -475,7 +478,8 @@ async fn a_table_at_its_limit_slows_down_all_of_its_writers() {
     let (took, refused) = (began.elapsed(), table.get(|inner| inner.refused));
     println!("3000 at 100 a second: {took:?}, {refused} refused");
     assert!(took < Duration::from_secs(36), "{took:?}");
-    assert!(refused < 600, "{refused}");
+    // 600 are under way before the first refusal is heard of, and a second's worth of them is stored.
+    assert!(refused < 500 + 300, "{refused}");
 }
 
 #[tokio::test(start_paused = true)]
