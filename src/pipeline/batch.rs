@@ -63,6 +63,17 @@ impl Outbox {
         self.push(key, write);
     }
 
+    /// The payloads, to be written over.
+    pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let (mut rest, mut at) = (&mut self.bytes[..], 0);
+        self.marks.iter().map(move |(_, data, end)| {
+            let (before, after) = std::mem::take(&mut rest).split_at_mut((end - at) as usize);
+            let payload = &mut before[(data - at) as usize..];
+            (rest, at) = (after, *end);
+            payload
+        })
+    }
+
     /// A page has at most 10 MiB and 10 000 swipes a part, so that its events stay far below 4 GiB.
     fn offset(&self) -> u32 {
         u32::try_from(self.bytes.len()).expect("the events of one part of a page are below 4 GiB")
@@ -138,6 +149,8 @@ mod tests {
             }
         );
         assert_eq!(outbox.sizes().collect::<Vec<_>>(), [9, 6]);
+        let payloads: Vec<_> = outbox.payloads_mut().collect();
+        assert_eq!(payloads, [&b"one"[..], b""]);
         outbox.clear();
         assert!(outbox.is_empty());
     }

@@ -16,8 +16,9 @@ use foldhash::fast::RandomState;
 use md5::{Digest, Md5};
 
 use super::{
-    aggregate::MAGIC,
+    aggregate::{CHECKSUM_BYTES, MAGIC},
     batch::{BatchLimits, Outbox, cut},
+    checksum::md5_each,
 };
 
 /// Most bytes of an aggregate: a quarter of what a shard stores in a second (1 MiB; Kinesis limits), so that a refused one is
@@ -86,6 +87,8 @@ struct Key {
 pub struct Packer {
     groups: Groups,
     packed: Outbox,
+    /// Which of the packed are aggregates.
+    aggregates: Vec<usize>,
     /// Of each event, its key's place in the list of keys.
     key_of: Vec<u32>,
     /// Events by their group, in order.
@@ -98,6 +101,7 @@ impl Packer {
         Self {
             groups,
             packed: Outbox::default(),
+            aggregates: Vec::new(),
             key_of: Vec::new(),
             order: Vec::new(),
         }
@@ -106,6 +110,7 @@ impl Packer {
     /// The records of these events.
     pub fn pack(&mut self, events: &Outbox) -> &Outbox {
         self.packed.clear();
+        self.aggregates.clear();
         let mut keys = self.divide(events);
         let mut ends = self.sort(&keys);
         let limits = BatchLimits {
@@ -129,6 +134,7 @@ impl Packer {
                     }
                     run => {
                         let aggregate = self.packed.len();
+                        self.aggregates.push(aggregate);
                         let close = |out: &mut Vec<u8>| {
                             let indexes = run.iter().map(|event| *event as usize);
                             let entries = indexes.map(|index| (index, self.key_of[index]));
@@ -139,7 +145,25 @@ impl Packer {
                 }
             }
         }
+        self.seal();
         &self.packed
+    }
+
+    /// Writes the checksums of all aggregates.
+    fn seal(&mut self) {
+        let aggregates = self
+            .aggregates
+            .iter()
+            .map(|index| self.packed.event(*index).data);
+        let messages = aggregates.map(|data| &data[MAGIC.len()..data.len() - CHECKSUM_BYTES]);
+        let digests = md5_each(&messages.collect::<Vec<_>>());
+        let mut payloads = self.packed.payloads_mut().enumerate();
+        for (aggregate, digest) in self.aggregates.iter().zip(digests) {
+            if let Some((_, payload)) = payloads.find(|(index, _)| index == aggregate) {
+                let start = payload.len() - CHECKSUM_BYTES;
+                payload[start..].copy_from_slice(&digest);
+            }
+        }
     }
 
     /// Finds the key of each event; hashes each key once.
@@ -185,7 +209,7 @@ impl Packer {
     }
 }
 
-/// Appends an aggregate of these events, each with its key's place, in order.
+/// Appends an aggregate of these events, each with its key's place, in order; its checksum is still to be written.
 fn put_aggregate(
     out: &mut Vec<u8>,
     events: &Outbox,
@@ -201,7 +225,6 @@ fn put_aggregate(
     const HASH_KEY_INDEX: u8 = 2 << 3;
     const DATA: u8 = 3 << 3 | 2;
     out.extend_from_slice(&MAGIC);
-    let start = out.len();
     let mut length = 0;
     for (event, place) in entries.clone() {
         let key = &mut keys[place as usize];
@@ -222,8 +245,7 @@ fn put_aggregate(
         out.extend_from_slice(&[HASH_KEY_INDEX, 0]);
         field(out, DATA, data);
     }
-    let checksum = Md5::digest(&out[start..]);
-    out.extend_from_slice(&checksum);
+    out.extend_from_slice(&[0; CHECKSUM_BYTES]);
 }
 
 fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
