@@ -1,6 +1,6 @@
 //! One batch to one sink: admitted, sent, and what failed of it sent again, until all of it is stored.
 
-use std::{future::Future, ops::Range};
+use std::{future::Future, ops::Range, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -14,6 +14,9 @@ use crate::{
     pipeline::pressure::units,
     ports::{DecisionTable, EventStream, Failed, Fault, FaultKind},
 };
+
+/// A shorter wait for the budget is none: the time that asking takes.
+const WAIT_SHOWN: Duration = Duration::from_micros(100);
 
 /// What is to be known of the entries of a batch, by their index.
 pub(super) trait Batch: Sync {
@@ -43,7 +46,10 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
             let bytes = go.iter().map(|index| batch.size(*index)).sum();
             let asked = Instant::now();
             let room = self.guarded(self.sinks.flow.room(bytes)).await?;
-            self.stages.took(Stage::Budget, asked.elapsed());
+            let waited = asked.elapsed();
+            if waited >= WAIT_SHOWN {
+                self.stages.took(Stage::Budget, waited);
+            }
             gate.metrics.write();
             let sent = gate.now();
             let (go, reply) = self.guarded(send(go)).await?;
@@ -104,7 +110,7 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
     }
 
     /// Waits because a sink asked for it.
-    async fn pause(&self, wait: std::time::Duration) -> Result<(), Fenced> {
+    async fn pause(&self, wait: Duration) -> Result<(), Fenced> {
         self.guarded(sleep(wait)).await?;
         self.stages.took(Stage::Throttled, wait);
         Ok(())
@@ -115,7 +121,7 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
 fn learn(
     gate: &Gate,
     batch: &impl Batch,
-    sent: std::time::Duration,
+    sent: Duration,
     go: &[usize],
     reply: &Result<Vec<Failed>, Fault>,
 ) {
