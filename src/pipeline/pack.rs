@@ -170,7 +170,8 @@ impl Packer {
     fn divide(&mut self, events: &Outbox) -> Vec<Key> {
         self.key_of.clear();
         let mut keys = Vec::new();
-        let mut known: HashMap<&str, u32, RandomState> = HashMap::default();
+        let mut known: HashMap<&str, u32, RandomState> =
+            HashMap::with_capacity_and_hasher(events.len(), RandomState::default());
         for index in 0..events.len() {
             let key = events.event(index).key;
             let place = *known.entry(key).or_insert_with(|| {
