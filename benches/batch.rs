@@ -14,6 +14,7 @@ use swiped::{
         decide::{Policy, Ruling},
         encode,
         judge::{Judged, Rules, judge, unpack},
+        pack::{Groups, Packer},
         recent::Recent,
     },
 };
@@ -74,6 +75,10 @@ fn bench(criterion: &mut Criterion) {
         cut(events.sizes(), PUT_RECORDS).count(),
         SWIPES / PUT_RECORDS.entries
     );
+    let mut packer = Packer::new(Groups::for_shards(8));
+    group.bench_function("pack", |bencher| {
+        bencher.iter(|| packer.pack(black_box(&events)).len());
+    });
     group.bench_function("cut", |bencher| {
         bencher.iter(|| {
             for batch in cut(events.sizes(), PUT_RECORDS) {

@@ -37,6 +37,7 @@ use crate::{
     aws::{Clients, dynamo_access::DynamoAccess, dynamo_leases::DynamoLeases},
     config::{self, Config},
     lease::coordinator::{Coordinator, LeaseReport},
+    pipeline::pack::Groups,
     ports::{Clock, Fault, backoff},
     shutdown,
     telemetry::{self, Exposition, Recorder},
@@ -165,7 +166,16 @@ async fn run(
     let Some(consumer) = retrieval::settle(config, &clients, &drain).await? else {
         return Ok(());
     };
-    let shared = Arc::new(shared(config, &clients, cache, consumer));
+    let mut shared = shared(config, &clients, cache, consumer);
+    if let (true, Some(stream)) = (config.decisions.aggregate, &shared.sinks.stream) {
+        let shape = patiently(&drain, || stream.shape());
+        let Some(shape) = shape.await.context("decisions.stream")? else {
+            return Ok(());
+        };
+        order::judge_packing(shape.keeps_order)?;
+        shared.sinks.aggregate = Some(Groups::for_shards(shape.shards));
+    }
+    let shared = Arc::new(shared);
     let Some(order) = patiently(&drain, || shared.stream.keeps_order())
         .await
         .context("swipes.stream")?

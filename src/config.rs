@@ -505,10 +505,6 @@ f.toml: decisions: is required: a stream, a table or both, or no answer would be
 
     #[test]
     fn what_is_not_built_yet_is_said() {
-        check(
-            "aggregate = true\nstandards = true\n",
-            &["f.toml:9:13: decisions.aggregate: is not built yet, use false"],
-        );
         check_env(
             "SWIPED_ACCESS__CHANGES",
             "kinesis",

@@ -30,7 +30,7 @@
 //! | layer | modules | may use |
 //! |---|---|---|
 //! | vocabulary | [`model`] | std |
-//! | pure logic | `pipeline::{aggregate, batch, decide, decode, encode, explain, hearing, judge, occupancy, presence, recent, replay}`, [`access`] but its feed, [`lease`] but its coordinator | vocabulary; no clock, no randomness, no I/O |
+//! | pure logic | `pipeline::{aggregate, batch, checksum, decide, decode, encode, explain, hearing, judge, occupancy, pack, presence, pressure, recent, replay}`, [`access`] but its feed, [`lease`] but its coordinator | vocabulary; no clock, no randomness, no I/O |
 //! | ports | [`ports`] | vocabulary |
 //! | loops | `pipeline::{consumer, desk, reader, writer}`, `access::feed`, `lease::coordinator` | all above, tokio, tracing, [`metrics`] |
 //! | adapters | [`aws`] | vocabulary, ports, the AWS SDK |

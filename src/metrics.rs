@@ -25,10 +25,12 @@ pub use feed::FeedMetrics;
 pub use labels::{
     AccessEntity, ChangeEffect, CheckpointOutcome, LeaseEvent, LeaseState, RebuildReason, Sink,
     SubscriptionEnd, Way,
+    Stage,
 };
 pub use lease::LeaseMetrics;
 pub use path::{
-    DecisionMetrics, DecisionTally, PageMetrics, PageTally, RejectTally, ShardMetrics, SinkMetrics,
+    DecisionMetrics, DecisionTally, FlowMetrics, PageMetrics, PageTally, RejectTally, ShardMetrics,
+    SinkMetrics, StageMetrics,
 };
 pub use read::{BudgetMetrics, ReadMetrics};
 
@@ -59,9 +61,10 @@ pub const OPERATIONS: [&str; 22] = [
 ];
 
 /// Every kind of fault.
-const FAULT_KINDS: [FaultKind; 7] = [
+const FAULT_KINDS: [FaultKind; 8] = [
     FaultKind::Throttled,
     FaultKind::InUse,
+    FaultKind::HotKey,
     FaultKind::Transient,
     FaultKind::IteratorExpired,
     FaultKind::Trimmed,
@@ -90,6 +93,8 @@ pub fn start_at_zero() {
     DecisionMetrics::new();
     LeaseMetrics::new();
     FeedMetrics::new();
+    StageMetrics::new();
+    FlowMetrics::new();
     for sink in Sink::ALL {
         SinkMetrics::new(sink);
     }

@@ -26,6 +26,8 @@ pub enum FaultKind {
     Throttled,
     /// A subscription that began a moment ago holds the shard: ask again in a second, no slower.
     InUse,
+    /// One partition key is asked for too often: retry that later; what concerns other keys need not wait.
+    HotKey,
     /// The network or the service hiccuped, or the reply was lost: retry. The call may have taken effect.
     Transient,
     /// The shard iterator is too old: get a new one after the last record.
@@ -44,6 +46,7 @@ impl FaultKind {
         match self {
             Self::Throttled => "throttled",
             Self::InUse => "in_use",
+            Self::HotKey => "hot_key",
             Self::Transient => "transient",
             Self::IteratorExpired => "iterator_expired",
             Self::Trimmed => "trimmed",
@@ -69,7 +72,10 @@ impl Fault {
     pub const fn may_retry(&self) -> bool {
         matches!(
             self.kind,
-            FaultKind::Throttled | FaultKind::InUse | FaultKind::Transient
+            FaultKind::Throttled
+                | FaultKind::InUse
+                | FaultKind::HotKey
+                | FaultKind::Transient
         )
     }
 }
@@ -135,7 +141,7 @@ pub trait SwipeStream: Send + Sync + 'static {
 pub struct Failed {
     /// Its index in the batch that was passed.
     pub index: usize,
-    /// Throttled or transient.
+    /// Throttled, a hot key, or transient.
     pub kind: FaultKind,
 }
 

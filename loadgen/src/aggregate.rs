@@ -40,32 +40,72 @@ pub fn pack<'a>(records: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u
     [&MAGIC[..], &message, &digest[..]].concat()
 }
 
+/// A user record of an aggregate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User<'a> {
+    /// Its partition key.
+    pub key: &'a str,
+    /// Its explicit hash key, if it has one.
+    pub hash_key: Option<&'a str>,
+    /// Its payload.
+    pub data: &'a [u8],
+}
+
+impl User<'_> {
+    /// Where the KCL expects it: it drops a user record that it reads from a shard of other hash keys
+    /// (amazon-kinesis-client, `AggregatorUtil`).
+    pub fn effective_hash_key(&self) -> Option<u128> {
+        match self.hash_key {
+            Some(hash_key) => hash_key.parse().ok(),
+            None => Some(u128::from_be_bytes(Md5::digest(self.key).into())),
+        }
+    }
+}
+
 /// The payloads of an aggregate, in order; nothing when `record` is a plain record or a damaged aggregate.
 pub fn open(record: &[u8]) -> Option<Vec<&[u8]>> {
+    let users = open_users(record)?;
+    Some(users.into_iter().map(|user| user.data).collect())
+}
+
+/// As [`open`], with the keys.
+pub fn open_users(record: &[u8]) -> Option<Vec<User<'_>>> {
     let rest = record.strip_prefix(&MAGIC)?;
     let (mut message, digest) = rest.split_at_checked(rest.len().checked_sub(MD5_BYTES)?)?;
     if Md5::digest(message)[..] != *digest {
         return None;
     }
-    let mut payloads = Vec::new();
+    let (mut keys, mut hash_keys, mut records) = (Vec::new(), Vec::new(), Vec::new());
     while !message.is_empty() {
-        let (number, value) = take_field(&mut message)?;
-        if number == 3 {
-            payloads.push(payload(value)?);
+        match take_field(&mut message)? {
+            (1, Field::Bytes(key)) => keys.push(std::str::from_utf8(key).ok()?),
+            (2, Field::Bytes(key)) => hash_keys.push(std::str::from_utf8(key).ok()?),
+            (3, Field::Bytes(record)) => records.push(record),
+            _ => {}
         }
     }
-    Some(payloads)
+    let users = records
+        .into_iter()
+        .map(|record| user(record, &keys, &hash_keys));
+    users.collect()
 }
 
-fn payload(mut record: &[u8]) -> Option<&[u8]> {
-    let mut data = None;
+fn user<'a>(mut record: &'a [u8], keys: &[&'a str], hash_keys: &[&'a str]) -> Option<User<'a>> {
+    let (mut key, mut hash_key, mut data) = (None, None, None);
+    let at = |table: &[&'a str], index: u64| table.get(usize::try_from(index).ok()?).copied();
     while !record.is_empty() {
-        let (number, value) = take_field(&mut record)?;
-        if number == 3 {
-            data = Some(value);
+        match take_field(&mut record)? {
+            (1, Field::Number(index)) => key = Some(at(keys, index)?),
+            (2, Field::Number(index)) => hash_key = Some(at(hash_keys, index)?),
+            (3, Field::Bytes(bytes)) => data = Some(bytes),
+            _ => {}
         }
     }
-    data
+    Some(User {
+        key: key?,
+        hash_key,
+        data: data?,
+    })
 }
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {
@@ -95,16 +135,22 @@ fn take_varint(input: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// The next field: its number and, when it is length-delimited, its bytes.
-fn take_field<'a>(input: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
+/// A field's value.
+enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+/// The next field: its number and its value.
+fn take_field<'a>(input: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
     let tag = take_varint(input)?;
     match tag & 7 {
-        0 => take_varint(input).map(|_| (tag >> 3, &[][..])),
+        0 => take_varint(input).map(|number| (tag >> 3, Field::Number(number))),
         2 => {
             let length = usize::try_from(take_varint(input)?).ok()?;
             let (bytes, rest) = input.split_at_checked(length)?;
             *input = rest;
-            Some((tag >> 3, bytes))
+            Some((tag >> 3, Field::Bytes(bytes)))
         }
         _ => None,
     }
@@ -132,6 +178,31 @@ mod tests {
             "4177addd615ae8b65ab74b9602dd0c51",
         ];
         assert_eq!(hex(&mine), golden.concat());
+    }
+
+    #[test]
+    fn a_user_record_belongs_where_its_explicit_hash_key_says_or_else_its_partition_key() {
+        // As above, with explicit hash keys; made by the same aggregator.
+        let golden = "f3899ac20a06676174652d380a07676174652d313212273132373630353838373539353335313932333739383736353437373738363931333037393239361a0b080010001a0566697273741a06080110001a001a0d080010001a076472697474c3a914f62d5660e745ced3a8e7cccc03fde3";
+        let bytes: Vec<u8> = (0..golden.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&golden[at..at + 2], 16).expect("hexadecimal"))
+            .collect();
+        let users = open_users(&bytes).expect("it opens");
+        let of = |user: &User<'_>| (user.key.to_owned(), user.effective_hash_key());
+        let expected = Some(3 << 125);
+        assert_eq!(
+            users.iter().map(of).collect::<Vec<_>>(),
+            [
+                ("gate-8".to_owned(), expected),
+                ("gate-12".to_owned(), expected),
+                ("gate-8".to_owned(), expected)
+            ]
+        );
+        let packed = pack([("card-1", &b""[..])]);
+        let users = open_users(&packed).expect("it opens");
+        let md5 = 0xa388_8993_df94_31ff_12f6_d1e4_0877_06d9;
+        assert_eq!(users[0].effective_hash_key(), Some(md5));
     }
 
     #[test]

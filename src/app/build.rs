@@ -111,6 +111,8 @@ pub(super) fn shared(
             rejects: config.rejects.stream.as_ref().map(sink),
             skip_rejects: config.rejects.on_reject == OnReject::Skip,
             standards: decisions.standards,
+            aggregate: None,
+            flow: Arc::default(),
         },
         cache,
         limits: ConsumerLimits {

@@ -37,6 +37,20 @@ pub(super) fn judge(keeps_order: bool, has_table: bool, book: &Rulebook) -> anyh
     Ok(())
 }
 
+/// Refuses to start where decisions are to be packed and nobody would read them.
+///
+/// # Errors
+/// The decision stream distributes records by itself; the text says what to do.
+pub(super) fn judge_packing(keeps_order: bool) -> anyhow::Result<()> {
+    if !keeps_order {
+        bail!(
+            "the decision stream distributes records by itself (RecordDistributionStrategy = AUTO): aggregates are then in any \
+             shard, and KCL consumers drop them without an error; use decisions.aggregate = false, or USER_PARTITION_KEY"
+        );
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +58,15 @@ mod tests {
         cache::{AccessCache, Snapshot},
         fixtures::{item, put, s},
     };
+
+    #[test]
+    fn packed_decisions_are_refused_on_a_stream_that_distributes_by_itself() {
+        assert!(judge_packing(true).is_ok());
+        let text = judge_packing(false).map_err(|error| error.to_string());
+        assert!(
+            text.is_err_and(|text| text.contains("AUTO") && text.contains("decisions.aggregate"))
+        );
+    }
 
     #[test]
     fn hard_anti_passback_is_refused_without_order_or_memory_and_nothing_else_is() {

@@ -5,6 +5,7 @@
 //! the caller's care (it looks before it writes where a swipe may be stored already).
 
 mod presence;
+mod throttle;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -85,10 +86,9 @@ impl DecisionTable for TableSink {
             .client
             .batch_write_item()
             .request_items(&self.table, writes);
-        let reply = call
-            .send()
-            .await
-            .map_err(|error| fault(OPERATION, &error))?;
+        let reply = call.send().await.map_err(|error| {
+            throttle::narrowed(fault(OPERATION, &error), error.as_service_error())
+        })?;
         let unprocessed = reply
             .unprocessed_items
             .unwrap_or_default()
@@ -98,17 +98,18 @@ impl DecisionTable for TableSink {
             .into_iter()
             .filter_map(|write| write.put_request.map(|put| put.item))
             .collect();
+        if left.is_empty() {
+            return Ok(Vec::new());
+        }
         let failed = decisions.iter().enumerate().filter(|(_, decision)| {
             let (partition, sort) = (decision.partition_key(), decision.sort_key());
             left.iter().any(|item| is_key(item, &partition, &sort))
         });
-        // An unprocessed item is one that the table had no capacity for.
-        Ok(failed
-            .map(|(index, _)| Failed {
-                index,
-                kind: FaultKind::Throttled,
-            })
-            .collect())
+        let failed: Vec<_> = failed.map(|(index, _)| index).collect();
+        // An unprocessed item is one that there was no capacity for.
+        let kind = throttle::left(failed.iter().map(|index| &*decisions[*index].swipe.card_id));
+        let failed = failed.into_iter().map(|index| Failed { index, kind });
+        Ok(failed.collect())
     }
 
     async fn stored(&self, decisions: &[Decision<'_>]) -> Result<Vec<Option<Answer>>, Fault> {

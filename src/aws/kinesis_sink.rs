@@ -3,7 +3,7 @@
 use aws_sdk_kinesis::{
     Client,
     primitives::Blob,
-    types::{PutRecordsRequestEntry, PutRecordsResultEntry},
+    types::{PutRecordsRequestEntry, PutRecordsResultEntry, RecordDistributionStrategy},
 };
 
 use crate::{
@@ -27,6 +27,33 @@ impl StreamSink {
             stream: name.to_owned(),
         }
     }
+
+    /// How the stream is laid out now.
+    pub async fn shape(&self) -> Result<Shape, Fault> {
+        const OPERATION: &str = "DescribeStreamSummary";
+        let call = self.client.describe_stream_summary();
+        let reply = call.stream_name(&self.stream).send().await;
+        let reply = reply.map_err(|error| fault(OPERATION, &error))?;
+        let summary = reply.stream_description_summary.ok_or_else(|| Fault {
+            kind: FaultKind::Transient,
+            operation: OPERATION,
+            message: "a reply without a description".to_owned(),
+        })?;
+        let strategy = summary.record_distribution_strategy;
+        Ok(Shape {
+            shards: summary.open_shard_count.unsigned_abs(),
+            keeps_order: strategy != Some(RecordDistributionStrategy::Auto),
+        })
+    }
+}
+
+/// How a stream is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Open shards.
+    pub shards: u32,
+    /// Whether partition keys say where records go (`RecordDistributionStrategy` other than `AUTO`).
+    pub keeps_order: bool,
 }
 
 impl EventStream for StreamSink {
@@ -36,6 +63,7 @@ impl EventStream for StreamSink {
         for event in events {
             let entry = PutRecordsRequestEntry::builder()
                 .partition_key(event.key)
+                .set_explicit_hash_key(event.hash.map(|hash| hash.to_string()))
                 .data(Blob::new(event.data));
             entries.push(entry.build().map_err(|error| Fault {
                 kind: FaultKind::Refused,

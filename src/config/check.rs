@@ -21,6 +21,12 @@ impl Config {
                 "a stream, a table or both, or no answer would be stored",
             );
         }
+        if self.decisions.aggregate && !document.has("decisions.stream") {
+            document.blame(
+                "decisions.aggregate",
+                "there is no decisions.stream; an item of a table is never packed",
+            );
+        }
         let least = self.leases.heartbeat * 2 + Duration::from_millis(500);
         if self.leases.failover < least {
             let message = format!(

@@ -116,17 +116,13 @@ impl Access {
 impl Decisions {
     fn read(document: &mut Document<'_>) -> Self {
         let mut decisions = document.section("decisions");
-        let read = Self {
+        Self {
             stream: decisions.text("stream", stream_name),
             table: decisions.text("table", table_name),
             aggregate: decisions.flag("aggregate", false),
             standards: decisions.flag("standards", false),
             ttl_days: count(&mut decisions, "ttl_days", 90, 1, 36_500),
-        };
-        if read.aggregate {
-            document.blame("decisions.aggregate", "is not built yet, use false");
         }
-        read
     }
 }
 

@@ -86,6 +86,11 @@ catalogue! {
     WRITES = "swiped_writes_total" C, Count, ["sink"], "Batch calls that write, repeats included.";
     WRITE_FAILED_ENTRIES = "swiped_write_failed_entries_total" C, Count, ["sink", "kind"],
         "Entries that a batch call did not store and that were sent again.";
+    PRESSURE = "swiped_pressure_seconds" H(FINE), Seconds, ["stage"],
+        "Where the time goes: read, judge, write_table and write_stream once a part of a page, budget and throttled once a wait of a request.";
+    IN_FLIGHT = "swiped_in_flight_bytes" G, Bytes, [], "Bytes of the requests under way to all sinks.";
+    WRITE_WINDOW = "swiped_write_window_units" G, Count, ["sink"],
+        "What a throttled sink is sent at most, in records of up to 1 KiB a second; without bound (+Inf) while nothing is refused.";
     AWS_FAULTS = "swiped_aws_faults_total" C, Count, ["operation", "kind"], "Calls to AWS that failed.";
     ITERATOR_REFRESHES = "swiped_iterator_refreshes_total" C, Count, [], "Expired shard iterators that were renewed.";
     DATA_LOSS_EVENTS = "swiped_data_loss_events_total" C, Count, [],

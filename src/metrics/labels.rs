@@ -33,6 +33,24 @@ labels! {
 }
 
 labels! {
+    /// Where the time of a page goes, and what makes it wait.
+    Stage {
+        /// From the end of a page to the next one: nothing to do, or reading is what takes the time.
+        Read = "read",
+        /// From the beginning of a part to its first write, with what is looked up on the way.
+        Judge = "judge",
+        /// The decision table.
+        WriteTable = "write_table",
+        /// The decision stream.
+        WriteStream = "write_stream",
+        /// A request waits until fewer bytes are under way.
+        Budget = "budget",
+        /// A request waits because its sink refused something.
+        Throttled = "throttled",
+    }
+}
+
+labels! {
     /// What happened to a lease.
     LeaseEvent {
         /// Its row was made.

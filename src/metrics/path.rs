@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use super::{catalogue, labels::Sink};
+use super::{
+    catalogue,
+    labels::{Sink, Stage},
+};
 use crate::{
     model::{decision::Reason, position::ShardId, reject::RejectKind},
     ports::FaultKind,
@@ -203,18 +206,24 @@ fn add(counters: &[Counter], tally: &[u32]) {
 pub struct SinkMetrics {
     writes: Counter,
     throttled: Counter,
+    hot_key: Counter,
     transient: Counter,
+    window: Gauge,
 }
 
 impl SinkMetrics {
     /// Binds the series of a sink.
     pub fn new(sink: Sink) -> Self {
         let failed = |kind: FaultKind| counter!(catalogue::WRITE_FAILED_ENTRIES, "sink" => sink.as_label(), "kind" => kind.as_label());
-        Self {
+        let bound = Self {
             writes: counter!(catalogue::WRITES, "sink" => sink.as_label()),
             throttled: failed(FaultKind::Throttled),
+            hot_key: failed(FaultKind::HotKey),
             transient: failed(FaultKind::Transient),
-        }
+            window: gauge!(catalogue::WRITE_WINDOW, "sink" => sink.as_label()),
+        };
+        bound.window(None);
+        bound
     }
 
     /// A batch call was made.
@@ -222,11 +231,70 @@ impl SinkMetrics {
         self.writes.increment(1);
     }
 
-    /// Entries of a batch were not stored; `kind` is throttled or counts as transient.
+    /// Entries of a batch were not stored; what is neither throttled nor a hot key counts as transient.
     pub fn failed_entries(&self, kind: FaultKind, count: u64) {
         match kind {
             FaultKind::Throttled => self.throttled.increment(count),
+            FaultKind::HotKey => self.hot_key.increment(count),
             _ => self.transient.increment(count),
         }
+    }
+
+    /// How many units a second the sink is sent at most; nothing: without bound.
+    pub fn window(&self, units: Option<f64>) {
+        self.window.set(units.unwrap_or(f64::INFINITY));
+    }
+}
+
+/// What all sinks share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FlowMetrics {
+    in_flight: Gauge,
+}
+
+impl FlowMetrics {
+    /// Binds.
+    pub fn new() -> Self {
+        Self {
+            in_flight: gauge!(catalogue::IN_FLIGHT),
+        }
+    }
+
+    /// So many bytes more are under way, or fewer.
+    pub fn in_flight(&self, change: f64) {
+        self.in_flight.increment(change);
+    }
+}
+
+impl Default for FlowMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where the time of pages goes. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct StageMetrics {
+    stages: Arc<[Histogram]>,
+}
+
+impl StageMetrics {
+    /// Binds one series for each stage.
+    pub fn new() -> Self {
+        let of = |stage: Stage| histogram!(catalogue::PRESSURE, "stage" => stage.as_label());
+        Self {
+            stages: Stage::ALL.into_iter().map(of).collect(),
+        }
+    }
+
+    /// A stage took so long.
+    pub fn took(&self, stage: Stage, time: Duration) {
+        self.stages[stage as usize].record(time);
+    }
+}
+
+impl Default for StageMetrics {
+    fn default() -> Self {
+        Self::new()
     }
 }

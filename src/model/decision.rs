@@ -191,6 +191,8 @@ pub struct Event<'a> {
     pub key: &'a str,
     /// The payload.
     pub data: &'a [u8],
+    /// Where on the stream it goes, instead of where its partition key says.
+    pub hash: Option<u128>,
 }
 
 impl Decision<'_> {

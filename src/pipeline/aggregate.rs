@@ -16,7 +16,7 @@ use crate::{model::reject::RejectKind, pipeline::decode::Reject};
 pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
 /// Bytes of the checksum at the end.
-const CHECKSUM_BYTES: usize = 16;
+pub const CHECKSUM_BYTES: usize = 16;
 
 /// Appends the user records of `data` to `users`: itself when it is a plain record, else what the aggregate holds, in
 /// order. On a reject nothing is appended.

@@ -41,6 +41,8 @@ pub struct Outbox {
     bytes: Vec<u8>,
     /// Of each event: where its key begins, where its payload begins, where it ends.
     marks: Vec<(u32, u32, u32)>,
+    /// Of each event, its explicit hash key; empty when they have none.
+    hashes: Vec<u128>,
 }
 
 impl Outbox {
@@ -54,6 +56,24 @@ impl Outbox {
         self.marks.push((start, data, end));
     }
 
+    /// Adds an event that goes to the shard of `hash`, whatever its key. Events of a page are all added so, or none.
+    pub fn push_at(&mut self, key: &str, hash: u128, write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert_eq!(self.hashes.len(), self.marks.len(), "all of them or none");
+        self.hashes.push(hash);
+        self.push(key, write);
+    }
+
+    /// The payloads, to be written over.
+    pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let (mut rest, mut at) = (&mut self.bytes[..], 0);
+        self.marks.iter().map(move |(_, data, end)| {
+            let (before, after) = std::mem::take(&mut rest).split_at_mut((end - at) as usize);
+            let payload = &mut before[(data - at) as usize..];
+            (rest, at) = (after, *end);
+            payload
+        })
+    }
+
     /// A page has at most 10 MiB and 10 000 swipes a part, so that its events stay far below 4 GiB.
     fn offset(&self) -> u32 {
         u32::try_from(self.bytes.len()).expect("the events of one part of a page are below 4 GiB")
@@ -63,6 +83,7 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.marks.clear();
+        self.hashes.clear();
     }
 
     /// How many events there are.
@@ -83,7 +104,14 @@ impl Outbox {
         Event {
             key,
             data: &self.bytes[data as usize..end as usize],
+            hash: self.hashes.get(index).copied(),
         }
+    }
+
+    /// The size of the event at `index`, its key included.
+    pub fn size(&self, index: usize) -> usize {
+        let (start, _, end) = self.marks[index];
+        (end - start) as usize
     }
 
     /// The sizes of the events, keys included.
@@ -108,17 +136,21 @@ mod tests {
             outbox.event(0),
             Event {
                 key: "gate-1",
-                data: b"one"
+                data: b"one",
+                hash: None,
             }
         );
         assert_eq!(
             outbox.event(1),
             Event {
                 key: "gate-2",
-                data: b""
+                data: b"",
+                hash: None,
             }
         );
         assert_eq!(outbox.sizes().collect::<Vec<_>>(), [9, 6]);
+        let payloads: Vec<_> = outbox.payloads_mut().collect();
+        assert_eq!(payloads, [&b"one"[..], b""]);
         outbox.clear();
         assert!(outbox.is_empty());
     }

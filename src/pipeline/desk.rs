@@ -17,7 +17,10 @@ use halt::{Halt, halt};
 
 use crate::{
     access::cache::AccessCache,
-    metrics::{DecisionMetrics, DecisionTally, PageMetrics, PageTally, RejectTally, ShardMetrics},
+    metrics::{
+        DecisionMetrics, DecisionTally, PageMetrics, PageTally, RejectTally, ShardMetrics, Stage,
+        StageMetrics,
+    },
     model::{
         lease::Finish,
         position::{Page, Position, ShardId},
@@ -31,6 +34,7 @@ use crate::{
         hearing::Hearing,
         judge::{Judged, UserRecord, judge, undecided, unpack},
         occupancy::Occupancy,
+        pack::Packer,
         presence::Presences,
         recent::Recent,
         replay::{Replay, UNKNOWN_RUN},
@@ -67,6 +71,10 @@ pub struct Desk<E, T> {
     /// The events and dead letters of a part; the memory is kept from part to part.
     events: Outbox,
     letters: Outbox,
+    packer: Option<Packer>,
+    /// When the page before this one was done.
+    idle_since: Instant,
+    stages: StageMetrics,
     shard_metrics: ShardMetrics,
     page_metrics: PageMetrics,
     decision_metrics: DecisionMetrics,
@@ -102,11 +110,15 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
             done,
             events: Outbox::default(),
             letters: Outbox::default(),
+            packer: sinks.aggregate.map(Packer::new),
+            idle_since: Instant::now(),
+            stages: StageMetrics::new(),
         }
     }
 
     /// Handles a page that came at `arrived`: when this returns without an error, all of it is stored and reported.
     pub async fn handle(&mut self, page: &Page, arrived: Instant) -> Result<(), Finish> {
+        self.stages.took(Stage::Read, self.idle_since.elapsed());
         let users = unpack(&page.records, self.done.as_ref());
         self.shard_metrics.page(&PageTally {
             records: page.records.len() as u64,
@@ -140,6 +152,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         {
             info!(shard = %self.shard, "replay window closed");
         }
+        self.idle_since = Instant::now();
         Ok(())
     }
 
@@ -156,7 +169,7 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         part: &[UserRecord<'_>],
         arrived: Instant,
     ) -> Result<Option<Halt>, Finish> {
-        let shard = self.shard.clone();
+        let (shard, began) = (self.shard.clone(), Instant::now());
         let replayed = match self.replay.is_open() {
             true => self.remember_stored(part, &shard).await?,
             false => 0,
@@ -168,14 +181,19 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         };
         self.page_metrics.recovered(replayed);
         self.encode(&judged);
+        let events = match &mut self.packer {
+            Some(packer) => packer.pack(&self.events),
+            None => &self.events,
+        };
         let moves = self.presences.moves(&judged.decisions);
         let sent = Instant::now();
         self.writer
-            .store(&judged.decisions, moves, &self.events, &self.letters)
+            .store(&judged.decisions, moves, events, &self.letters)
             .await
             .map_err(|Fenced| Finish::Fenced)?;
         self.presences.end_part(&self.occupancy);
         let stored = Instant::now();
+        self.stages.took(Stage::Judge, sent - began);
         self.page_metrics.decided(sent - arrived);
         self.page_metrics.written(stored - sent);
         self.page_metrics.stored(stored - arrived);

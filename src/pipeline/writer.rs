@@ -6,30 +6,45 @@
 //! repeats by their id.
 //!
 //! Only failed entries are sent again, with jitter, for as long as the fence is open: there is no last attempt after
-//! which a record would be given up. A write that is under way when the fence closes is abandoned.
+//! which a record would be given up. A write that is under way when the fence closes is abandoned. How much is under way and how
+//! fast a sink is written to is shared by all shards ([`flow`]).
 
 mod attempt;
+pub mod flow;
 mod moves;
+mod sending;
 
-use std::{future::Future, ops::Range, pin::pin, sync::Arc};
+use std::{collections::HashSet, future::Future, pin::pin, sync::Arc};
 
+use foldhash::fast::RandomState;
 use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    metrics::{Sink, SinkMetrics},
+    metrics::{Stage, StageMetrics},
     model::{
-        decision::{Answer, Decision, Event},
+        decision::{Answer, Decision},
         presence::Move,
     },
     pipeline::{
         batch::{BatchLimits, Outbox, cut},
         fence::Fence,
+        pack::{Groups, hash_key},
+        pressure,
     },
     ports::{DecisionTable, EventStream},
 };
 
 use attempt::Attempt;
+use flow::{Flow, Gate};
+use sending::Batch;
+
+/// Bytes of a decision as an item: some twenty attributes with their names. What it takes of the table's throughput (one unit up to
+/// 1 KiB) and about what it takes in a request.
+const ITEM_BYTES: usize = 1024;
+
+/// As of a decision, of a card's move: a write in a transaction takes two units (DynamoDB developer guide, transactions).
+const MOVE_BYTES: usize = 2048;
 
 /// What one write holds, and how many are under way at once for one shard.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +74,10 @@ pub struct Sinks<E, T> {
     pub skip_rejects: bool,
     /// Decisions carry the words of ONVIF and BACnet, too.
     pub standards: bool,
+    /// Events of the decision stream are packed into aggregates, in these groups.
+    pub aggregate: Option<Groups>,
+    /// How much may be under way, and how fast each sink may be written to.
+    pub flow: Arc<Flow>,
 }
 
 impl<E, T> Clone for Sinks<E, T> {
@@ -69,6 +88,8 @@ impl<E, T> Clone for Sinks<E, T> {
             rejects: self.rejects.clone(),
             skip_rejects: self.skip_rejects,
             standards: self.standards,
+            aggregate: self.aggregate,
+            flow: Arc::clone(&self.flow),
         }
     }
 }
@@ -83,9 +104,31 @@ pub struct Writer<E, T> {
     sinks: Sinks<E, T>,
     limits: WriteLimits,
     fence: Fence,
-    stream: SinkMetrics,
-    table: SinkMetrics,
-    rejects: SinkMetrics,
+    stages: StageMetrics,
+}
+
+impl Batch for Outbox {
+    fn size(&self, index: usize) -> usize {
+        Outbox::size(self, index)
+    }
+
+    fn lane(&self, index: usize) -> usize {
+        let event = self.event(index);
+        pressure::lane(event.hash.unwrap_or_else(|| hash_key(event.key)))
+    }
+}
+
+/// Entries of one size, of a sink that is one lane.
+struct Alike(usize);
+
+impl Batch for Alike {
+    fn size(&self, _: usize) -> usize {
+        self.0
+    }
+
+    fn lane(&self, _: usize) -> usize {
+        0
+    }
 }
 
 impl<E: EventStream, T: DecisionTable> Writer<E, T> {
@@ -95,9 +138,7 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
             sinks,
             limits,
             fence,
-            stream: SinkMetrics::new(Sink::DecisionStream),
-            table: SinkMetrics::new(Sink::DecisionTable),
-            rejects: SinkMetrics::new(Sink::RejectStream),
+            stages: StageMetrics::new(),
         }
     }
 
@@ -109,27 +150,30 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
         events: &Outbox,
         letters: &Outbox,
     ) -> Result<(), Fenced> {
+        let (flow, began) = (&self.sinks.flow, Instant::now());
         let table = async {
-            match &self.sinks.table {
-                // Where cards are comes after why: a crash in between finds the decisions, and moves the cards by them.
-                Some(table) => {
-                    self.put_decisions(table, decisions).await?;
-                    self.put_presences(table, moves).await
-                }
-                None => Ok(()),
-            }
+            let Some(table) = &self.sinks.table else {
+                return Ok(());
+            };
+            // Where cards are comes after why: a crash in between finds the decisions, and moves the cards by them.
+            self.put_decisions(table, decisions).await?;
+            self.put_presences(table, moves).await?;
+            self.stages.took(Stage::WriteTable, began.elapsed());
+            Ok(())
         };
         let letters = async {
             match &self.sinks.rejects {
-                Some(stream) => self.put_events(stream, &self.rejects, letters).await,
+                Some(stream) => self.put_events(stream, &flow.rejects, letters).await,
                 None => Ok(()),
             }
         };
         futures::try_join!(table, letters)?;
-        match &self.sinks.stream {
-            Some(stream) => self.put_events(stream, &self.stream, events).await,
-            None => Ok(()),
+        if let Some(stream) = &self.sinks.stream {
+            let began = Instant::now();
+            self.put_events(stream, &flow.stream, events).await?;
+            self.stages.took(Stage::WriteStream, began.elapsed());
         }
+        Ok(())
     }
 
     /// The answers that stand already for these decisions, by their index. Without a table there are none.
@@ -163,69 +207,46 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
         }
     }
 
-    async fn put_events(
-        &self,
-        sink: &Arc<E>,
-        metrics: &SinkMetrics,
-        outbox: &Outbox,
-    ) -> Result<(), Fenced> {
+    async fn put_events(&self, sink: &Arc<E>, gate: &Gate, outbox: &Outbox) -> Result<(), Fenced> {
         let mut writes = Vec::new();
         for batch in cut(outbox.sizes(), self.limits.events) {
-            writes.push(self.put_event_batch(sink, metrics, outbox, batch));
+            writes.push(
+                self.put_batch(gate, outbox, batch, |go: Vec<usize>| async move {
+                    let events: Vec<_> = go.iter().map(|index| outbox.event(*index)).collect();
+                    let reply = sink.put(&events).await;
+                    (go, reply)
+                }),
+            );
         }
         side_by_side(self.limits.in_flight, writes).await?;
-        Ok(())
-    }
-
-    async fn put_event_batch(
-        &self,
-        sink: &Arc<E>,
-        metrics: &SinkMetrics,
-        outbox: &Outbox,
-        batch: Range<usize>,
-    ) -> Result<(), Fenced> {
-        let mut attempt = Attempt::new();
-        let mut pending: Vec<usize> = batch.collect();
-        while !pending.is_empty() {
-            let events: Vec<Event<'_>> = pending.iter().map(|index| outbox.event(*index)).collect();
-            metrics.write();
-            let reply = self.guarded(sink.put(&events)).await?;
-            if let Some(wait) = attempt.settle(&mut pending, reply, metrics) {
-                sleep(wait).await;
-            }
-        }
         Ok(())
     }
 
     async fn put_decisions(&self, sink: &Arc<T>, decisions: &[Decision<'_>]) -> Result<(), Fenced> {
-        // A repeat is in the table already; so no two decisions of a page have the same key.
+        // A repeat is in the table already. A device that reports two access points under one number and instant is no
+        // repeat, and still has one key: the service refuses a call with the same key twice, and what came first stays.
+        let mut keys: HashSet<_, RandomState> =
+            HashSet::with_capacity_and_hasher(decisions.len(), RandomState::default());
         let fresh: Vec<&Decision<'_>> = decisions
             .iter()
-            .filter(|decision| !decision.repeat)
+            .filter(|decision| !decision.repeat && keys.insert(table_key(decision)))
             .collect();
-        let mut writes = Vec::with_capacity(fresh.len() / self.limits.table_puts + 1);
-        for batch in fresh.chunks(self.limits.table_puts) {
-            writes.push(self.put_decision_batch(sink, batch));
+        let (gate, fresh, size) = (&self.sinks.flow.table, &fresh, self.limits.table_puts);
+        let mut writes = Vec::with_capacity(fresh.len() / size + 1);
+        for start in (0..fresh.len()).step_by(size) {
+            let batch = start..fresh.len().min(start + size);
+            writes.push(self.put_batch(
+                gate,
+                &Alike(ITEM_BYTES),
+                batch,
+                |go: Vec<usize>| async move {
+                    let items: Vec<_> = go.iter().map(|index| fresh[*index]).collect();
+                    let reply = sink.put(&items).await;
+                    (go, reply)
+                },
+            ));
         }
         side_by_side(self.limits.in_flight, writes).await?;
-        Ok(())
-    }
-
-    async fn put_decision_batch(
-        &self,
-        sink: &Arc<T>,
-        batch: &[&Decision<'_>],
-    ) -> Result<(), Fenced> {
-        let mut attempt = Attempt::new();
-        let mut pending: Vec<usize> = (0..batch.len()).collect();
-        while !pending.is_empty() {
-            let items: Vec<&Decision<'_>> = pending.iter().map(|index| batch[*index]).collect();
-            self.table.write();
-            let reply = self.guarded(sink.put(&items)).await?;
-            if let Some(wait) = attempt.settle(&mut pending, reply, &self.table) {
-                sleep(wait).await;
-            }
-        }
         Ok(())
     }
 
@@ -245,6 +266,13 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
             }
         }
     }
+}
+
+/// What the keys of a decision in the table are made of.
+fn table_key<'a>(decision: &'a Decision<'_>) -> (&'a str, i64, &'a str, u64) {
+    let swipe = &decision.swipe;
+    let (card, device) = (&*swipe.card_id, &*swipe.device_id);
+    (card, swipe.swiped_at_ms, device, swipe.device_seq)
 }
 
 /// Runs `calls`, at most `in_flight` at once, and returns what they return in their order; or the first to be fenced.
@@ -267,3 +295,6 @@ async fn side_by_side<R>(
     }
     Ok(results)
 }
+
+#[cfg(test)]
+mod tests;

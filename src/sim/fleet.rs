@@ -497,6 +497,8 @@ fn shared(
             rejects: Some(Arc::new(Line::new(network, id, Sink::Rejects))),
             skip_rejects: false,
             standards: false,
+            aggregate: None,
+            flow: Arc::default(),
         },
         cache: Arc::clone(cache),
         limits: ConsumerLimits {

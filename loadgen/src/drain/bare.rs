@@ -85,8 +85,9 @@ pub async fn run(args: &BareArgs) -> anyhow::Result<()> {
         kinesis: Some(args.kinesis.clone()),
         dynamodb: Some(args.dynamodb.clone()),
         dynamodbstreams: None,
+        ca_file: None,
     };
-    let clients = Clients::open(&endpoints, LEASE_TIMEOUT).await;
+    let clients = Clients::open(&endpoints, LEASE_TIMEOUT).await?;
     let mut shards = Vec::new();
     for shard in tail::shards(&clients.kinesis, &args.from).await? {
         let reader = Shard {

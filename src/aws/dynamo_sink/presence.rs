@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, Put, TransactWriteItem},
 };
 
-use super::{Item, key, refused, text};
+use super::{Item, key, refused, text, throttle};
 use crate::{
     aws::{batch_get::batch_get, fault},
     model::presence::{Move, Place, Presence},
@@ -76,15 +76,15 @@ pub(super) async fn store(client: &Client, table: &str, moves: &[Move<'_>]) -> R
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 cancelled.cancellation_reasons.clone().unwrap_or_default()
             }
-            _ => return Err(fault(OPERATION, &error)),
+            said => return Err(throttle::narrowed(fault(OPERATION, &error), said)),
         };
         let before = left.len();
-        let mut reasons = reasons.iter();
-        left.retain(|_| reasons.next().and_then(|reason| reason.code()) != Some(CONDITION_FAILED));
+        let mut codes = reasons.iter().map(|reason| reason.code());
+        left.retain(|_| codes.next().flatten() != Some(CONDITION_FAILED));
         if left.len() == before {
             // Another transaction touched one of the items, or the table has no capacity.
             return Err(Fault {
-                kind: FaultKind::Throttled,
+                kind: throttle::cancelled(&reasons),
                 operation: OPERATION,
                 message: format!("transaction cancelled: {error:?}"),
             });

@@ -119,7 +119,7 @@ impl Place {
             FaultKind::InUse => {
                 info!(shard = %self.shard, %fault, "another subscription still holds the shard, trying again")
             }
-            FaultKind::Throttled => {
+            FaultKind::Throttled | FaultKind::HotKey => {
                 info!(shard = %self.shard, %fault, "read throttled, slowing down")
             }
             FaultKind::Transient => warn!(shard = %self.shard, %fault, "read failed, trying again"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
-use super::{Attempt, Fenced, Writer, side_by_side};
+use super::{Alike, Attempt, Fenced, MOVE_BYTES, Writer, side_by_side};
 use crate::{
     model::presence::{Move, Presence},
     ports::{DecisionTable, EventStream},
@@ -43,15 +43,15 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
         let moves: Vec<Move<'_>> = moves.collect();
         let mut writes = Vec::new();
         for part in moves.chunks(self.limits.table_moves) {
-            writes.push(async {
-                let mut attempt = Attempt::new();
-                loop {
-                    self.table.write();
-                    match self.guarded(sink.put_presences(part)).await? {
-                        Ok(()) => return Ok(()),
-                        Err(fault) => sleep(attempt.fault(&fault)).await,
-                    }
-                }
+            // A transaction is stored as a whole: one entry.
+            let size = Alike(part.len() * MOVE_BYTES);
+            writes.push(async move {
+                let send = |go: Vec<usize>| async move {
+                    let reply = sink.put_presences(part).await;
+                    (go, reply.map(|()| Vec::new()))
+                };
+                self.put_batch(&self.sinks.flow.table, &size, 0..1, send)
+                    .await
             });
         }
         side_by_side(self.limits.in_flight, writes).await?;
