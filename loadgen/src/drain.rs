@@ -14,6 +14,7 @@ mod outcome;
 mod process;
 mod readback;
 mod stage;
+mod summary;
 
 use std::path::PathBuf;
 

@@ -17,8 +17,13 @@ use crate::progress::Progress;
 /// From look to look at what the daemon has done.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// From scrape to scrape of its metrics: 0.1 % of a core at most.
-const SCRAPE_EVERY: Duration = Duration::from_millis(250);
+/// From scrape to scrape of its metrics, which costs the daemon a millisecond: while the stream tells by itself how far it
+/// is, otherwise, and when the stream has come to rest.
+const SCRAPE_EVERY: [Duration; 3] = [
+    Duration::from_secs(2),
+    Duration::from_millis(500),
+    Duration::from_millis(250),
+];
 
 /// After it is ready it opens its shards and reads each once.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -99,7 +104,7 @@ impl Stage {
             if swiped.logged(REPLAY_CLOSED) >= course.shards as usize {
                 return true;
             }
-            sleep(SCRAPE_EVERY).await;
+            sleep(LOOK_EVERY).await;
         }
         false
     }
@@ -117,7 +122,7 @@ impl Stage {
         let began = Instant::now();
         let (mut stored, mut last_stored) = (0, began);
         let (mut decided, mut last_decided) = (0, began);
-        let mut scrape_at = began + SCRAPE_EVERY;
+        let mut scraped = began;
         let mut replay = None;
         loop {
             sleep(LOOK_EVERY).await;
@@ -125,12 +130,18 @@ impl Stage {
             if records > stored {
                 (stored, last_stored) = (records, Instant::now());
             }
-            if Instant::now() < scrape_at {
+            let at_rest = stored > 0 && last_stored.elapsed() >= SCRAPE_EVERY[2];
+            let every = match course.sink {
+                Sink::Table => SCRAPE_EVERY[1],
+                Sink::Stream if at_rest => SCRAPE_EVERY[2],
+                Sink::Stream => SCRAPE_EVERY[0],
+            };
+            if scraped.elapsed() < every {
                 continue;
             }
             let count = swiped.metric("swiped_decisions_total").await;
             let (now, count) = (Instant::now(), count.unwrap_or(0.0) as u64);
-            scrape_at = now + SCRAPE_EVERY;
+            scraped = now;
             if count > decided {
                 (decided, last_decided) = (count, now);
             }

@@ -19,6 +19,12 @@ fn drain(name: &str, words: &[&str]) -> (Output, Value) {
         panic!("no report: {error}\n{said}")
     });
     std::fs::remove_file(&file).expect("removes");
+    // A drain that missed an objective keeps its logs and says where.
+    let said = String::from_utf8_lossy(&output.stdout);
+    if let Some(logs) = said.lines().find_map(|line| line.strip_prefix("logs: ")) {
+        std::fs::remove_dir_all(logs).expect("removes");
+    }
+    drop(said);
     (output, serde_json::from_str(&text).expect("JSON"))
 }
 
