@@ -84,7 +84,7 @@ pub async fn run(args: &BareArgs) -> anyhow::Result<()> {
         region: Some(args.region.clone()),
         kinesis: Some(args.kinesis.clone()),
         dynamodb: Some(args.dynamodb.clone()),
-        dynamodbstreams: None,
+        ..Endpoints::default()
     };
     let clients = Clients::open(&endpoints, LEASE_TIMEOUT).await;
     let mut shards = Vec::new();
