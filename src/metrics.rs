@@ -24,8 +24,7 @@ pub use catalogue::{CATALOGUE, Entry, Kind, describe};
 pub use feed::FeedMetrics;
 pub use labels::{
     AccessEntity, ChangeEffect, CheckpointOutcome, LeaseEvent, LeaseState, RebuildReason, Sink,
-    SubscriptionEnd, Way,
-    Stage,
+    Stage, SubscriptionEnd, Way,
 };
 pub use lease::LeaseMetrics;
 pub use path::{

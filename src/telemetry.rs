@@ -133,7 +133,7 @@ impl Exposition {
 mod tests {
     use super::*;
     use crate::{
-        metrics::{CATALOGUE, PageMetrics, PageTally, ShardMetrics},
+        metrics::{CATALOGUE, PageMetrics, PageTally, ReadMetrics, ShardMetrics},
         model::position::ShardId,
     };
 
@@ -162,7 +162,8 @@ mod tests {
     fn every_series_of_the_catalogue_is_there_from_the_start() {
         let shard = ShardId::new("shardId-000000000000");
         let mut bound = None;
-        let text = rendered(|_| bound = Some(ShardMetrics::new(&shard)));
+        let handles = || (ShardMetrics::new(&shard), ReadMetrics::new(&shard));
+        let text = rendered(|_| bound = Some(handles()));
         for entry in CATALOGUE {
             let sample = |line: &str| {
                 let name = line.split(['{', ' ']).next().unwrap_or("");
