@@ -84,12 +84,7 @@ pub async fn run(args: &BareArgs) -> anyhow::Result<()> {
         region: Some(args.region.clone()),
         kinesis: Some(args.kinesis.clone()),
         dynamodb: Some(args.dynamodb.clone()),
-<<<<<<< HEAD
-        dynamodbstreams: None,
-        ca_file: None,
-=======
         ..Endpoints::default()
->>>>>>> f6a04730aa3ada7b066da22ec8b7fd5a30500dba
     };
     let clients = Clients::open(&endpoints, LEASE_TIMEOUT).await?;
     let mut shards = Vec::new();
