@@ -8,8 +8,6 @@
 //!
 //! Borrows from the record; the caller's list of user records is reused from page to page.
 
-use md5::{Digest, Md5};
-
 use crate::{model::reject::RejectKind, pipeline::decode::Reject};
 
 /// First bytes of every aggregate.
@@ -18,26 +16,39 @@ pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 /// Bytes of the checksum at the end.
 pub const CHECKSUM_BYTES: usize = 16;
 
+/// What the checksum of an aggregate is of; nothing of a plain record, and of one that is too short to have a checksum.
+pub fn sealed(data: &[u8]) -> Option<&[u8]> {
+    let body = data.strip_prefix(&MAGIC)?;
+    Some(body.split_last_chunk::<CHECKSUM_BYTES>()?.0)
+}
+
 /// Appends the user records of `data` to `users`: itself when it is a plain record, else what the aggregate holds, in
-/// order. On a reject nothing is appended.
-pub fn open<'a>(data: &'a [u8], users: &mut Vec<&'a [u8]>) -> Result<(), Reject> {
+/// order. `checksum` is asked for the MD5 of what is [`sealed`]. On a reject nothing is appended.
+pub fn open<'a>(
+    data: &'a [u8],
+    checksum: impl FnOnce(&[u8]) -> [u8; CHECKSUM_BYTES],
+    users: &mut Vec<&'a [u8]>,
+) -> Result<(), Reject> {
     let Some(body) = data.strip_prefix(&MAGIC) else {
         users.push(data);
         return Ok(());
     };
     let before = users.len();
-    open_body(body, users).map_err(|detail| {
+    open_body(body, checksum, users).map_err(|detail| {
         users.truncate(before);
         Reject::new(RejectKind::BadAggregate, detail)
     })
 }
 
-fn open_body<'a>(body: &'a [u8], users: &mut Vec<&'a [u8]>) -> Result<(), &'static str> {
-    let Some(split) = body.len().checked_sub(CHECKSUM_BYTES) else {
+fn open_body<'a>(
+    body: &'a [u8],
+    checksum: impl FnOnce(&[u8]) -> [u8; CHECKSUM_BYTES],
+    users: &mut Vec<&'a [u8]>,
+) -> Result<(), &'static str> {
+    let Some((message, stated)) = body.split_last_chunk::<CHECKSUM_BYTES>() else {
         return Err("too short for a checksum");
     };
-    let (message, checksum) = body.split_at(split);
-    if Md5::digest(message).as_slice() != checksum {
+    if checksum(message) != *stated {
         return Err("checksum does not match");
     }
     let before = users.len();
@@ -172,6 +183,7 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use md5::{Digest, Md5};
     use proptest::{
         collection::vec,
         option,
@@ -188,7 +200,7 @@ mod tests {
 
     fn users(data: &[u8]) -> Result<Vec<&[u8]>, Reject> {
         let mut users = Vec::new();
-        open(data, &mut users).map(|()| users)
+        open(data, md5, &mut users).map(|()| users)
     }
 
     fn hex(text: &str) -> Vec<u8> {
@@ -199,7 +211,12 @@ mod tests {
     }
 
     fn sealed(message: &[u8]) -> Vec<u8> {
-        [&MAGIC[..], message, &Md5::digest(message)].concat()
+        [&MAGIC[..], message, &md5(message)].concat()
+    }
+
+    /// By another implementation than the daemon's.
+    fn md5(message: &[u8]) -> [u8; 16] {
+        Md5::digest(message).into()
     }
 
     #[test]
@@ -379,7 +396,7 @@ mod tests {
         fn sealed_random_bytes_never_panic(message in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64)) {
             let packed = sealed(&message);
             let mut out = vec![&b"kept"[..]];
-            if open(&packed, &mut out).is_err() {
+            if open(&packed, md5, &mut out).is_err() {
                 proptest::prop_assert_eq!(out.len(), 1);
             }
         }

@@ -11,6 +11,7 @@ use crate::{
     },
     pipeline::{
         aggregate,
+        checksum::md5_each,
         decide::{Policy, Ruling},
         decode::{Reject, decode},
         recent::{Known, Recent},
@@ -91,14 +92,21 @@ pub struct Judged<'a> {
 pub fn unpack<'a>(records: &'a [Record], after: Option<&Position>) -> Vec<UserRecord<'a>> {
     let mut unpacked = Vec::with_capacity(records.len());
     let mut opened = Vec::new();
+    let sealed = records
+        .iter()
+        .filter_map(|record| aggregate::sealed(&record.data));
+    let mut checksums = md5_each(&sealed.collect::<Vec<_>>()).into_iter();
     for record in records {
+        let checksum = aggregate::sealed(&record.data).and_then(|_| checksums.next());
         let done = after.filter(|after| after.sequence >= record.sequence);
         if done.is_some_and(|after| after.sequence > record.sequence) {
             continue;
         }
         let skip = done.map_or(0, |after| after.sub.saturating_add(1));
         opened.clear();
-        match aggregate::open(&record.data, &mut opened) {
+        // An aggregate that is too short for a checksum is never asked for one.
+        let checksum = |_: &[u8]| checksum.unwrap_or_default();
+        match aggregate::open(&record.data, checksum, &mut opened) {
             Ok(()) => unpacked.extend((0..).zip(&opened).filter(|(sub, _)| *sub >= skip).map(
                 |(sub, data)| UserRecord {
                     record,

@@ -1,3 +1,5 @@
+use md5::{Digest, Md5};
+
 use super::*;
 use crate::{model::decision::Event, pipeline::aggregate};
 use proptest::prelude::*;
@@ -114,7 +116,7 @@ proptest! {
         let mut seen = Vec::new();
         for event in all(packed) {
             let mut users = Vec::new();
-            prop_assert!(aggregate::open(event.data, &mut users).is_ok());
+            prop_assert!(aggregate::open(event.data, |message| Md5::digest(message).into(), &mut users).is_ok());
             prop_assert_eq!(users.len() == 1, event.key != "a", "one alone is plain");
             for user in users {
                 let index = u32::from_be_bytes([user[0], user[1], user[2], user[3]]) as usize;
