@@ -122,7 +122,7 @@ async fn play(
     let ran = ran?;
 
     progress.show("stopping the workers");
-    let added = fleet.added_latency().await.percentiles_ms();
+    let (stored, sent) = fleet.added_latency().await;
     let workers = fleet.stop().await;
     let table = match &target.decision_table {
         Some(table) => {
@@ -133,7 +133,8 @@ async fn play(
     };
     progress.end();
     let mut report = Report {
-        added_latency_ms: added,
+        added_latency_ms: stored.percentiles_ms(),
+        decide_latency_ms: sent.percentiles_ms(),
         workers,
         table,
         ..ran.report

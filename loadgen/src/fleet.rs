@@ -32,8 +32,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The histogram of what the daemon adds.
+/// The histogram of what the daemon adds, and of the part of it until its first write is sent.
 const ADDED_LATENCY: &str = "swiped_added_latency_seconds";
+const DECIDE_LATENCY: &str = "swiped_page_decide_seconds";
 
 /// A worker and a time: `1@8` is the first worker, 8 s after the start.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -185,15 +186,17 @@ impl Fleet {
         self.started
     }
 
-    /// What the workers that still run have measured of themselves.
-    pub async fn added_latency(&self) -> Buckets {
-        let mut buckets = Buckets::default();
+    /// What the workers that still run have measured of themselves: from a page's arrival to its decisions being stored, and
+    /// to the first write being sent.
+    pub async fn added_latency(&self) -> (Buckets, Buckets) {
+        let (mut stored, mut sent) = (Buckets::default(), Buckets::default());
         for daemon in self.daemons.iter().filter(|daemon| daemon.status.is_none()) {
             if let Ok((_, text)) = scrape::get(daemon.admin, "/metrics").await {
-                buckets.add(&text, ADDED_LATENCY);
+                stored.add(&text, ADDED_LATENCY);
+                sent.add(&text, DECIDE_LATENCY);
             }
         }
-        buckets
+        (stored, sent)
     }
 
     /// Stops every worker that still runs by SIGTERM and tells how each ended.

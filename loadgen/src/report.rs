@@ -149,6 +149,8 @@ pub struct Report {
     pub slo_p99_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub added_latency_ms: Option<Percentiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decide_latency_ms: Option<Percentiles>,
     pub revocation_lag_ms: RevocationLag,
     pub by_reason: BTreeMap<&'static str, u64>,
     pub rejects_by_error: BTreeMap<&'static str, u64>,

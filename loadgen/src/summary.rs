@@ -116,6 +116,13 @@ impl Page {
                 "page read to decisions stored, as the daemon measures it",
             )?;
         }
+        if let Some(decided) = &report.decide_latency_ms {
+            self.percentiles(
+                "until sent",
+                decided,
+                "page read to its first write being sent, part of the daemon",
+            )?;
+        }
         self.percentiles(
             "slip",
             &report.schedule_slip_ms,
