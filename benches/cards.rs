@@ -13,6 +13,10 @@ use swiped::{
 };
 use tokio::time::Instant;
 
+/// As the daemon's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod estate;
 
 /// Cards of a large estate.

@@ -28,6 +28,10 @@ use swiped::{
 use estate::{NOW_MS, Page, SWIPES};
 use plain::Plain;
 
+/// As the daemon's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod estate;
 mod plain;
 

@@ -22,6 +22,10 @@ use loadgen::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// As the daemon's, which this command runs as a worker.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit code when the generator could not do its work at all.
 const BROKEN: u8 = 70;
 
