@@ -10,6 +10,7 @@
 #[cfg(test)]
 pub(super) mod canned;
 pub(super) mod entries;
+pub(super) mod records;
 pub(super) mod results;
 
 use std::{
