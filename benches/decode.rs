@@ -42,7 +42,7 @@ fn aggregated(records: &[Record]) -> Vec<Record> {
         let digest = Md5::digest(&message);
         Record {
             sequence: SequenceNumber::parse(&index.to_string()).expect("digits"),
-            data: [&MAGIC[..], &message, &digest].concat(),
+            data: [&MAGIC[..], &message, &digest].concat().into(),
         }
     };
     records.chunks(AGGREGATED).enumerate().map(pack).collect()
@@ -52,7 +52,8 @@ fn aggregated(records: &[Record]) -> Vec<Record> {
 fn malformed(records: &[Record]) -> Vec<Record> {
     let mut records = records.to_vec();
     for record in &mut records {
-        record.data.pop();
+        let (_, kept) = record.data.split_last().expect("a swipe");
+        record.data = kept.to_vec().into();
     }
     records
 }

@@ -6,12 +6,14 @@
 
 #![allow(dead_code, reason = "not every bench uses all of it")]
 
+use std::{ops::Range, sync::Arc};
+
 use swiped::{
     access::cache::{AccessCache, Snapshot},
     model::{
         card::{CardStatus, HolderStatus},
         item::{Change, Item, Value},
-        position::{Record, SequenceNumber},
+        position::{Payload, Record, SequenceNumber},
         swipe::Direction,
     },
 };
@@ -300,12 +302,15 @@ fn item<const N: usize>(pk: &str, sk: &str, fields: [(&str, Value); N]) -> Item 
 /// The page: ten thousand plain records.
 pub struct Page {
     pub records: Vec<Record>,
-    /// Where in each record the digits of `device_seq` begin, and the number they spell before the first round.
-    seqs: Vec<(usize, u64)>,
+    /// What the records are parts of.
+    bytes: Vec<u8>,
+    /// Where each record begins and ends in them, where the digits of its `device_seq` begin, and the number that these spell
+    /// before the first round.
+    places: Vec<(Range<usize>, usize, u64)>,
     round: u64,
 }
 
-/// Digits of every `device_seq`, so that a page can be renumbered in place.
+/// Digits of every `device_seq`, so that a page can be renumbered.
 const SEQ_DIGITS: usize = 15;
 
 impl Page {
@@ -315,7 +320,8 @@ impl Page {
         let mut dice = fastrand::Rng::with_seed(1);
         let mut page = Self {
             records: Vec::with_capacity(SWIPES),
-            seqs: Vec::with_capacity(SWIPES),
+            bytes: Vec::new(),
+            places: Vec::with_capacity(SWIPES),
             round: 0,
         };
         for index in 0..SWIPES as u64 {
@@ -324,31 +330,48 @@ impl Page {
                 3_000_000 + index * 17
             );
             let sequence = SequenceNumber::parse(&sequence).expect("digits");
-            let (data, seq) = match dice.u8(..100) {
+            let (data, (at, seq)) = match dice.u8(..100) {
                 0 if index > 100 => {
                     let again = page.records.len() - dice.usize(1..100);
-                    (page.records[again].data.clone(), page.seqs[again])
+                    let (place, at, seq) = page.places[again].clone();
+                    let at = at - place.start;
+                    (page.bytes[place].to_vec(), (at, seq))
                 }
                 kind => swipe(doors, kind, index, &mut dice),
             };
+            let start = page.bytes.len();
+            page.bytes.extend_from_slice(&data);
+            let place = start..page.bytes.len();
+            page.places.push((place, start + at, seq));
+            let data = Payload::from(data);
             page.records.push(Record { sequence, data });
-            page.seqs.push(seq);
         }
+        page.share();
         page
     }
 
-    /// Gives every swipe a number that no earlier round had, in place, so that the same page can come again without being
+    /// Has the records be parts of one buffer, as they are when they were read from a stream.
+    fn share(&mut self) {
+        let bytes = Arc::new(self.bytes.clone());
+        for (record, (place, ..)) in self.records.iter_mut().zip(&self.places) {
+            let data = Payload::of(&bytes, place.start as u32, place.end as u32);
+            record.data = data.expect("a part of the page");
+        }
+    }
+
+    /// Gives every swipe a number that no earlier round had, so that the same page can come again without being
     /// a repeat of itself.
     pub fn renumber(&mut self) {
         self.round += 1;
         let offset = self.round * SWIPES as u64;
-        for (record, (at, seq)) in self.records.iter_mut().zip(&self.seqs) {
+        for (_, at, seq) in &self.places {
             let mut rest = seq + offset;
-            for digit in record.data[*at..*at + SEQ_DIGITS].iter_mut().rev() {
+            for digit in self.bytes[*at..*at + SEQ_DIGITS].iter_mut().rev() {
                 *digit = b'0' + (rest % 10) as u8;
                 rest /= 10;
             }
         }
+        self.share();
     }
 }
 

@@ -22,10 +22,12 @@ use tokio::time::timeout;
 use crate::{
     aws::{
         chain, classify, fault,
-        kinesis_polling::{PolledStream, child_shard, record, refused, transient},
+        kinesis_polling::{PolledStream, refused, transient},
+        kinesis_wire::records::Records,
     },
     model::position::{
-        Begin, Checkpoint, Next, Page, SequenceNumber, ShardId, ShardInfo, ShardIterator,
+        Begin, Checkpoint, ChildShard, Next, Page, SequenceNumber, ShardId, ShardInfo,
+        ShardIterator,
     },
     ports::{Fault, FaultKind, SwipeStream},
 };
@@ -147,9 +149,15 @@ fn position(from: &Begin) -> Result<StartingPosition, Fault> {
 
 /// What one event holds. The last one of a shard names the shards that continue it, and no continuation.
 fn page(event: SubscribeToShardEvent) -> Result<Page, Fault> {
-    let records = event.records.into_iter();
-    let records = records.map(|found| record(OPERATION, found));
-    let records = records.collect::<Result<Vec<_>, _>>()?;
+    let mut records = Records::default();
+    for found in &event.records {
+        let number = SequenceNumber::parse(&found.sequence_number);
+        let number =
+            number.ok_or_else(|| transient(OPERATION, "a record without a sequence number"))?;
+        records.push(number, found.data.as_ref());
+    }
+    let records = records.cut();
+    let records = records.ok_or_else(|| transient(OPERATION, "an event of more than 4 GiB"))?;
     let children = event.child_shards.unwrap_or_default();
     // The SDK gives an absent continuation as an empty one.
     let next = match SequenceNumber::parse(&event.continuation_sequence_number) {
@@ -165,6 +173,21 @@ fn page(event: SubscribeToShardEvent) -> Result<Page, Fault> {
         behind_latest_ms: event.millis_behind_latest,
         next,
     })
+}
+
+fn child_shard(child: aws_sdk_kinesis::types::ChildShard) -> ChildShard {
+    let range = child.hash_key_range;
+    ChildShard {
+        id: ShardId::new(&child.shard_id),
+        parents: child
+            .parent_shards
+            .iter()
+            .map(|parent| ShardId::new(parent))
+            .collect(),
+        hash_range: range
+            .map(|range| (range.starting_hash_key, range.ending_hash_key))
+            .unwrap_or_default(),
+    }
 }
 
 /// What a refused call means.

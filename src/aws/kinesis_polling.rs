@@ -5,18 +5,16 @@ use std::convert::Infallible;
 use aws_sdk_kinesis::{
     Client,
     primitives::DateTime,
-    types::{
-        ChildShard as SdkChild, Record as SdkRecord, RecordDistributionStrategy, Shard,
-        ShardIteratorType,
-    },
+    types::{RecordDistributionStrategy, Shard, ShardIteratorType},
 };
 
 use crate::{
-    aws::{fault, limits},
-    model::position::{
-        Begin, Checkpoint, ChildShard, Next, Page, Record, SequenceNumber, ShardId, ShardInfo,
-        ShardIterator,
+    aws::{
+        fault,
+        kinesis_wire::{Exchange, records},
+        limits,
     },
+    model::position::{Begin, Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
     ports::{Fault, FaultKind, SwipeStream},
 };
 
@@ -61,32 +59,20 @@ impl PolledStream {
 
     async fn page(&self, iterator: ShardIterator, limit: i32) -> Result<Page, Fault> {
         const OPERATION: &str = "GetRecords";
+        let exchange = Exchange::new(None, records::READING);
+        let reply = exchange.reply();
         let call = self
             .client
             .get_records()
             .shard_iterator(iterator.0)
-            .limit(limit);
-        let reply = call
-            .send()
+            .limit(limit)
+            .customize()
+            .interceptor(exchange);
+        call.send()
             .await
             .map_err(|error| fault(OPERATION, &error))?;
-        let mut records = Vec::with_capacity(reply.records.len());
-        for found in reply.records {
-            records.push(record(OPERATION, found)?);
-        }
-        let next = match reply.next_shard_iterator {
-            Some(next) => Next::Iterator(ShardIterator(next)),
-            None => {
-                let children = reply.child_shards.unwrap_or_default();
-                Next::ShardEnd(children.into_iter().map(child_shard).collect())
-            }
-        };
-        let behind_latest_ms = reply.millis_behind_latest.unwrap_or(0);
-        Ok(Page {
-            records,
-            behind_latest_ms,
-            next,
-        })
+        let page = reply.take();
+        page.ok_or_else(|| transient(OPERATION, "no page in the reply"))
     }
 }
 
@@ -169,17 +155,6 @@ impl SwipeStream for PolledStream {
     }
 }
 
-/// A record as the SDK gives it.
-pub(super) fn record(operation: &'static str, found: SdkRecord) -> Result<Record, Fault> {
-    let sequence = SequenceNumber::parse(&found.sequence_number);
-    let sequence =
-        sequence.ok_or_else(|| transient(operation, "a record without a sequence number"))?;
-    Ok(Record {
-        sequence,
-        data: found.data.into_inner(),
-    })
-}
-
 fn shard_info(shard: &Shard) -> ShardInfo {
     let parents = [&shard.parent_shard_id, &shard.adjacent_parent_shard_id];
     let range = shard.hash_key_range.as_ref();
@@ -201,21 +176,6 @@ fn shard_info(shard: &Shard) -> ShardInfo {
     }
 }
 
-pub(super) fn child_shard(child: SdkChild) -> ChildShard {
-    let range = child.hash_key_range;
-    ChildShard {
-        id: ShardId::new(&child.shard_id),
-        parents: child
-            .parent_shards
-            .iter()
-            .map(|parent| ShardId::new(parent))
-            .collect(),
-        hash_range: range
-            .map(|range| (range.starting_hash_key, range.ending_hash_key))
-            .unwrap_or_default(),
-    }
-}
-
 pub(super) fn transient(operation: &'static str, what: &str) -> Fault {
     Fault {
         kind: FaultKind::Transient,
@@ -229,5 +189,70 @@ pub(super) fn refused(operation: &'static str, message: String) -> Fault {
         kind: FaultKind::Refused,
         operation,
         message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{aws::kinesis_wire::canned, model::position::Next};
+
+    async fn page(status: u16, body: &str) -> Result<Page, Fault> {
+        let (client, asked) = canned::client(status, body.as_bytes());
+        let stream = PolledStream::new(client, "swipes");
+        let iterator = ShardIterator("AAA".to_owned());
+        let page = stream.read(&ShardId::new("s"), iterator).await;
+        let asked = asked.lock().expect("one test");
+        let [(length, body)] = &asked[..] else {
+            panic!("one call, not {asked:?}");
+        };
+        assert_eq!(*length, body.len().to_string());
+        let asked: serde_json::Value = serde_json::from_slice(body).expect("json");
+        let expected = serde_json::json!({"ShardIterator": "AAA", "Limit": 10_000});
+        assert_eq!(asked, expected, "the SDK's own body");
+        page
+    }
+
+    #[tokio::test]
+    async fn a_page_is_read_from_a_reply_of_success() {
+        let body =
+            r#"{"Records":[{"SequenceNumber":"7","Data":"b25l"}],"NextShardIterator":"BBB"}"#;
+        let page = page(200, body).await.expect("a page");
+        assert_eq!(page.next, Next::Iterator(ShardIterator("BBB".to_owned())));
+        let [record] = &page.records[..] else {
+            panic!("one record, not {:?}", page.records);
+        };
+        assert_eq!(
+            (record.sequence.as_str(), &*record.data),
+            ("7", &b"one"[..])
+        );
+    }
+
+    #[tokio::test]
+    async fn an_error_is_the_fault_that_the_sdk_makes_of_it() {
+        let error = |code: &str| format!(r#"{{"__type":"{code}","message":"so it is"}}"#);
+        use FaultKind::{IteratorExpired, NotFound, Refused, Throttled, Transient, Trimmed};
+        for (status, code, kind) in [
+            (400, "ProvisionedThroughputExceededException", Throttled),
+            (400, "KMSThrottlingException", Throttled),
+            (400, "ExpiredIteratorException", IteratorExpired),
+            (400, "TrimmedDataAccessException", Trimmed),
+            (400, "ResourceNotFoundException", NotFound),
+            (400, "AccessDeniedException", Refused),
+            (500, "InternalFailure", Transient),
+        ] {
+            let fault = page(status, &error(code)).await.expect_err("a fault");
+            assert_eq!(
+                (fault.kind, fault.operation),
+                (kind, "GetRecords"),
+                "{code}"
+            );
+            assert_eq!(fault.message, format!("{code}: so it is"));
+        }
+        for (status, body) in [(200, "<html>"), (200, ""), (503, "<html>"), (200, "{}")] {
+            let fault = page(status, body).await.expect_err("a fault");
+            assert_eq!(fault.kind, Transient, "{status} {body}");
+            assert_ne!(fault.message, "");
+        }
     }
 }

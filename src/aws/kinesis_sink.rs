@@ -1,13 +1,12 @@
 //! A stream that is written: PutRecords, and which of its entries failed.
 
-use aws_sdk_kinesis::{
-    Client,
-    primitives::Blob,
-    types::{PutRecordsRequestEntry, PutRecordsResultEntry, RecordDistributionStrategy},
-};
+use aws_sdk_kinesis::{Client, types::RecordDistributionStrategy};
 
 use crate::{
-    aws::fault,
+    aws::{
+        fault,
+        kinesis_wire::{Exchange, entries, results},
+    },
     model::decision::Event,
     ports::{EventStream, Failed, Fault, FaultKind},
 };
@@ -59,83 +58,117 @@ pub struct Shape {
 impl EventStream for StreamSink {
     async fn put(&self, events: &[Event<'_>]) -> Result<Vec<Failed>, Fault> {
         const OPERATION: &str = "PutRecords";
-        let mut entries = Vec::with_capacity(events.len());
-        for event in events {
-            let entry = PutRecordsRequestEntry::builder()
-                .partition_key(event.key)
-                .set_explicit_hash_key(event.hash.map(|hash| hash.to_string()))
-                .data(Blob::new(event.data));
-            entries.push(entry.build().map_err(|error| Fault {
-                kind: FaultKind::Refused,
-                operation: OPERATION,
-                message: error.to_string(),
-            })?);
-        }
+        let body = entries::body(&self.stream, events);
+        let exchange = Exchange::new(Some(body.into()), results::READING);
+        let reply = exchange.reply();
+        // Its body is replaced: the stream's name is there for the endpoint's rules.
         let call = self
             .client
             .put_records()
             .stream_name(&self.stream)
-            .set_records(Some(entries));
-        let reply = call
-            .send()
+            .set_records(Some(Vec::new()))
+            .customize()
+            .interceptor(exchange);
+        call.send()
             .await
             .map_err(|error| fault(OPERATION, &error))?;
-        if reply.records.len() != events.len() {
-            let message = format!(
-                "{} results for {} entries",
-                reply.records.len(),
-                events.len()
-            );
+        let results = reply.take().unwrap_or_default();
+        if results.count != events.len() {
+            let message = format!("{} results for {} entries", results.count, events.len());
             return Err(Fault {
                 kind: FaultKind::Transient,
                 operation: OPERATION,
                 message,
             });
         }
-        Ok(failed_entries(&reply.records))
+        Ok(results.failed)
     }
-}
-
-/// The entries of a reply that were not stored.
-fn failed_entries(results: &[PutRecordsResultEntry]) -> Vec<Failed> {
-    let failed = results.iter().enumerate().filter_map(|(index, result)| {
-        let kind = match result.error_code.as_deref()? {
-            "ProvisionedThroughputExceededException" => FaultKind::Throttled,
-            _ => FaultKind::Transient,
-        };
-        Some(Failed { index, kind })
-    });
-    failed.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::kinesis_wire::canned;
 
-    #[test]
-    fn entries_with_an_error_code_failed_and_the_others_are_stored() {
-        let stored = PutRecordsResultEntry::builder()
-            .sequence_number("1")
-            .shard_id("s")
-            .build();
-        let entry = |code: &str| PutRecordsResultEntry::builder().error_code(code).build();
-        let results = [
-            entry("InternalFailure"),
-            stored,
-            entry("ProvisionedThroughputExceededException"),
+    const EVENTS: [Event<'_>; 2] = [
+        Event {
+            key: "gate-1",
+            data: b"one",
+            hash: None,
+        },
+        Event {
+            key: "gate-2",
+            data: b"two",
+            hash: Some(7),
+        },
+    ];
+
+    #[tokio::test]
+    async fn what_is_sent_is_the_entries_with_the_length_of_their_body() {
+        let (client, asked) = canned::client(200, br#"{"Records":[{},{}]}"#);
+        let sink = StreamSink::new(client, "decisions");
+        assert_eq!(sink.put(&EVENTS).await.expect("a reply"), []);
+        let asked = asked.lock().expect("one test");
+        let body = entries::body("decisions", &EVENTS);
+        assert_eq!(*asked, [(body.len().to_string(), body)]);
+    }
+
+    async fn put(status: u16, body: &str) -> Result<Vec<usize>, (FaultKind, String)> {
+        let (client, _) = canned::client(status, body.as_bytes());
+        let failed = StreamSink::new(client, "decisions").put(&EVENTS).await;
+        match failed {
+            Ok(failed) => Ok(failed.iter().map(|failed| failed.index).collect()),
+            Err(fault) => {
+                assert_eq!(fault.operation, "PutRecords");
+                Err((fault.kind, fault.message))
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn entries_fail_alone_and_calls_as_a_whole() {
+        let partial = r#"{"FailedRecordCount":1,"Records":[{"SequenceNumber":"1"},{"ErrorCode":"InternalFailure"}]}"#;
+        assert_eq!(put(200, partial).await, Ok(vec![1]));
+        let error = |code: &str| format!(r#"{{"__type":"{code}","message":"so it is"}}"#);
+        let rows = [
+            (
+                400,
+                error("ProvisionedThroughputExceededException"),
+                FaultKind::Throttled,
+                "ProvisionedThroughputExceededException: so it is",
+            ),
+            (
+                400,
+                error("ResourceNotFoundException"),
+                FaultKind::NotFound,
+                "ResourceNotFoundException: so it is",
+            ),
+            (
+                400,
+                error("ValidationException"),
+                FaultKind::Refused,
+                "ValidationException: so it is",
+            ),
+            (
+                500,
+                error("InternalFailure"),
+                FaultKind::Transient,
+                "InternalFailure: so it is",
+            ),
+            (503, "<html>".to_owned(), FaultKind::Transient, ""),
+            (200, "<html>".to_owned(), FaultKind::Transient, ""),
+            (200, String::new(), FaultKind::Transient, ""),
+            (
+                200,
+                r#"{"Records":[{}]}"#.to_owned(),
+                FaultKind::Transient,
+                "1 results for 2 entries",
+            ),
         ];
-        assert_eq!(
-            failed_entries(&results),
-            [
-                Failed {
-                    index: 0,
-                    kind: FaultKind::Transient
-                },
-                Failed {
-                    index: 2,
-                    kind: FaultKind::Throttled
-                },
-            ]
-        );
+        for (status, body, kind, said) in rows {
+            let (found, message) = put(status, &body).await.expect_err("a fault");
+            assert_eq!(found, kind, "{status} {body}");
+            assert!(message.starts_with(said), "{message}");
+        }
     }
 }

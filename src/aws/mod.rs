@@ -14,6 +14,7 @@ pub mod dynamo_sink;
 pub mod kinesis_fan_out;
 pub mod kinesis_polling;
 pub mod kinesis_sink;
+mod kinesis_wire;
 pub mod limits;
 mod trust;
 

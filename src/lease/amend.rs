@@ -45,9 +45,9 @@ pub enum Refusal {
     #[error("the shard has no record {asked} (any more): reading there begins {}", found(.first))]
     NoRecord {
         /// The sequence number that was asked for.
-        asked: SequenceNumber,
+        asked: Box<SequenceNumber>,
         /// The record that comes instead.
-        first: Option<SequenceNumber>,
+        first: Option<Box<SequenceNumber>>,
     },
 }
 
@@ -85,7 +85,7 @@ fn names(shards: &[ShardId]) -> String {
     names.join(", ")
 }
 
-fn found(first: &Option<SequenceNumber>) -> String {
+fn found(first: &Option<Box<SequenceNumber>>) -> String {
     match first {
         Some(first) => format!("with {first}"),
         None => "with nothing".to_owned(),
@@ -215,11 +215,11 @@ fn is_dead(life: Option<Life>) -> bool {
 fn check_record(position: &Position, begins: &Begins) -> Result<(), Refusal> {
     let first = match begins {
         Begins::With(first) if *first == position.sequence => return Ok(()),
-        Begins::With(first) => Some(first.clone()),
+        Begins::With(first) => Some(Box::new(first.clone())),
         Begins::AtTip | Begins::Nowhere(_) => None,
     };
     Err(Refusal::NoRecord {
-        asked: position.sequence.clone(),
+        asked: Box::new(position.sequence.clone()),
         first,
     })
 }

@@ -136,7 +136,7 @@ fn judge_page(
 ) {
     let records = page.iter().enumerate().map(|(index, step)| Record {
         sequence: SequenceNumber::parse(&index.to_string()).expect("digits"),
-        data: step.swipe.as_json().into_bytes(),
+        data: step.swipe.as_json().into_bytes().into(),
     });
     let records: Vec<_> = records.collect();
     let (users, shard) = (unpack(&records, None), ShardId::new("shard"));

@@ -258,7 +258,7 @@ mod tests {
     fn record(sequence: u64, data: Vec<u8>) -> Record {
         Record {
             sequence: SequenceNumber::parse(&sequence.to_string()).expect("digits"),
-            data,
+            data: data.into(),
         }
     }
 

@@ -371,7 +371,7 @@ impl World {
         };
         let records = page.iter().map(|(sequence, _, data)| Record {
             sequence: SequenceNumber::parse(&sequence.to_string()).expect("digits"),
-            data: data.clone(),
+            data: data.clone().into(),
         });
         let page = Page {
             records: records.collect(),

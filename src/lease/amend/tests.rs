@@ -162,8 +162,8 @@ fn a_place_that_the_stream_does_not_have_is_refused_whoever_insists() {
         skip_records: true,
     };
     let no_record = |first: Option<u64>| Refusal::NoRecord {
-        asked: number(4),
-        first: first.map(number),
+        asked: Box::new(number(4)),
+        first: first.map(|first| Box::new(number(first))),
     };
     for (to, begins, why) in [
         (at(4, 0), Begins::With(number(5)), no_record(Some(5))),

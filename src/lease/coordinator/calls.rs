@@ -36,7 +36,7 @@ pub(super) enum Event {
     Leases(Instant, Result<Vec<LeaseRow>, Fault>),
     Shards(Result<Vec<ShardInfo>, Fault>),
     Created(usize, Result<Checkpoint, Fault>),
-    Written(LeaseWrite, Result<Written, Fault>),
+    Written(Box<LeaseWrite>, Result<Written, Fault>),
     Forgotten,
 }
 
@@ -172,7 +172,7 @@ where
                 if written.is_none() {
                     self.metrics.checkpoint(CheckpointOutcome::Failed);
                 }
-                self.apply(Input::Written(Box::new(write), written));
+                self.apply(Input::Written(write, written));
             }
             Event::Forgotten => {}
         }
@@ -258,7 +258,7 @@ where
             } else {
                 table.write(&write).await
             };
-            Event::Written(write, written)
+            Event::Written(Box::new(write), written)
         }));
     }
 }

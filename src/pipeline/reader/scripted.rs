@@ -116,7 +116,7 @@ pub(super) fn at(number: u64) -> Checkpoint {
 fn page(numbers: &[u64], bytes: usize, next: Next) -> Page {
     let records = numbers.iter().map(|number| Record {
         sequence: sequence(*number),
-        data: vec![0; bytes],
+        data: vec![0; bytes].into(),
     });
     Page {
         records: records.collect(),

@@ -1,0 +1,273 @@
+//! What GetRecords replies: a page. Payloads are decoded into one buffer that all records of the page share, sequence numbers
+//! are copied into their records, and nothing else is kept of what a record says.
+
+use std::{fmt, sync::Arc};
+
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_smithy_runtime_api::{box_error::BoxError, client::interceptors::context::Output};
+use base64_simd::STANDARD;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use super::Reading;
+use crate::model::position::{
+    ChildShard, Next, Page, Payload, Record, SequenceNumber, ShardId, ShardIterator,
+};
+
+/// How a reply of GetRecords is read.
+pub(in crate::aws) const READING: Reading<Page> = Reading {
+    read,
+    output: || {
+        let output = GetRecordsOutput::builder().set_records(Some(Vec::new()));
+        Output::erase(output.build().expect("records are all it needs"))
+    },
+};
+
+fn read(body: &[u8]) -> Result<Page, BoxError> {
+    // Payloads are three bytes for four letters, and most of the body.
+    let mut records = Records {
+        bytes: Vec::with_capacity(body.len() / 4 * 3),
+        places: Vec::new(),
+    };
+    let mut from = serde_json::Deserializer::from_slice(body);
+    let tail = from.deserialize_map(Reply(&mut records))?;
+    from.end()?;
+    let next = match tail.next {
+        Some(next) => Next::Iterator(ShardIterator(next)),
+        None => Next::ShardEnd(tail.children.into_iter().map(ChildShard::from).collect()),
+    };
+    Ok(Page {
+        records: records.cut().ok_or("a page of more than 4 GiB")?,
+        behind_latest_ms: tail.behind_latest_ms,
+        next,
+    })
+}
+
+/// The records read so far.
+#[derive(Default)]
+pub(in crate::aws) struct Records {
+    bytes: Vec<u8>,
+    /// Each record's number, and where its payload ends.
+    places: Vec<(SequenceNumber, usize)>,
+}
+
+impl Records {
+    /// One more record.
+    pub(in crate::aws) fn push(&mut self, sequence: SequenceNumber, data: &[u8]) {
+        self.bytes.extend_from_slice(data);
+        self.places.push((sequence, self.bytes.len()));
+    }
+
+    /// All of them, as parts of one page; nothing when they are 4 GiB and more.
+    pub(in crate::aws) fn cut(self) -> Option<Vec<Record>> {
+        let page = Arc::new(self.bytes);
+        let mut start = 0;
+        let records = self.places.into_iter().map(|(sequence, end)| {
+            let end = u32::try_from(end).ok()?;
+            let data = Payload::of(&page, start, end)?;
+            start = end;
+            Some(Record { sequence, data })
+        });
+        records.collect()
+    }
+}
+
+/// What a reply says beside its records.
+#[derive(Default)]
+struct Tail {
+    next: Option<String>,
+    behind_latest_ms: i64,
+    children: Vec<Child>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Child {
+    shard_id: String,
+    #[serde(default)]
+    parent_shards: Option<Vec<String>>,
+    #[serde(default)]
+    hash_key_range: Option<HashKeyRange>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HashKeyRange {
+    starting_hash_key: String,
+    ending_hash_key: String,
+}
+
+impl From<Child> for ChildShard {
+    fn from(child: Child) -> Self {
+        let parents = child.parent_shards.unwrap_or_default();
+        let range = child.hash_key_range;
+        Self {
+            id: ShardId::new(&child.shard_id),
+            parents: parents.iter().map(|parent| ShardId::new(parent)).collect(),
+            hash_range: range
+                .map(|range| (range.starting_hash_key, range.ending_hash_key))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier)]
+enum ReplyField {
+    Records,
+    NextShardIterator,
+    MillisBehindLatest,
+    ChildShards,
+    #[serde(other)]
+    Other,
+}
+
+/// The reply as a whole.
+struct Reply<'a>(&'a mut Records);
+
+impl<'de> Visitor<'de> for Reply<'_> {
+    type Value = Tail;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reply of GetRecords")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tail, A::Error> {
+        let mut tail = Tail::default();
+        let mut listed = false;
+        while let Some(field) = map.next_key()? {
+            match field {
+                ReplyField::Records if listed => return Err(A::Error::custom("records twice")),
+                ReplyField::Records => {
+                    map.next_value_seed(List(self.0))?;
+                    listed = true;
+                }
+                ReplyField::NextShardIterator => tail.next = map.next_value()?,
+                ReplyField::MillisBehindLatest => {
+                    let behind: Option<i64> = map.next_value()?;
+                    tail.behind_latest_ms = behind.unwrap_or(0);
+                }
+                ReplyField::ChildShards => {
+                    let children: Option<Vec<Child>> = map.next_value()?;
+                    tail.children = children.unwrap_or_default();
+                }
+                ReplyField::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        if !listed {
+            return Err(A::Error::missing_field("Records"));
+        }
+        Ok(tail)
+    }
+}
+
+/// The list of records.
+struct List<'a>(&'a mut Records);
+
+impl<'de> DeserializeSeed<'de> for List<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(One(self.0))?.is_some() {}
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier)]
+enum RecordField {
+    SequenceNumber,
+    Data,
+    #[serde(other)]
+    Other,
+}
+
+/// One record, appended to those before.
+struct One<'a>(&'a mut Records);
+
+impl<'de> DeserializeSeed<'de> for One<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for One<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Records { bytes, places } = self.0;
+        let (mut sequence, mut found) = (None, false);
+        while let Some(field) = map.next_key()? {
+            match field {
+                RecordField::SequenceNumber => {
+                    let number = map.next_value_seed(Text(SequenceNumber::from_ascii))?;
+                    sequence = Some(number.ok_or_else(|| A::Error::custom("no sequence number"))?);
+                }
+                RecordField::Data if found => return Err(A::Error::duplicate_field("Data")),
+                RecordField::Data => {
+                    let decode = |text: &[u8]| STANDARD.decode_append(text, bytes);
+                    let decoded = map.next_value_seed(Text(decode))?;
+                    decoded.map_err(|_| A::Error::custom("data that is no base64"))?;
+                    found = true;
+                }
+                RecordField::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let sequence = sequence.ok_or_else(|| A::Error::missing_field("SequenceNumber"))?;
+        if !found {
+            return Err(A::Error::missing_field("Data"));
+        }
+        places.push((sequence, bytes.len()));
+        Ok(())
+    }
+}
+
+/// A string as the bytes between its quotes, with escapes undone, and what is made of them.
+struct Text<F>(F);
+
+impl<'de, T, F: FnOnce(&[u8]) -> T> DeserializeSeed<'de> for Text<F> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
+        from.deserialize_bytes(self)
+    }
+}
+
+impl<T, F: FnOnce(&[u8]) -> T> Visitor<'_> for Text<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<T, E> {
+        Ok((self.0)(text))
+    }
+}
+
+#[cfg(test)]
+mod tests;
