@@ -189,8 +189,7 @@ impl Stage {
     /// Records that a stream ever had.
     pub(super) fn records(&self, stream: Option<&str>) -> anyhow::Result<u64> {
         let Some(stream) = stream else { return Ok(0) };
-        // The first numbers went to the shards.
-        let count = |stream: &mut Stream| Ok(stream.tip() - 1 - stream.shards().count() as u64);
+        let count = |stream: &mut Stream| Ok(stream.records_put());
         self.standins.store.with(stream, count).map_err(refused)
     }
 
