@@ -155,6 +155,10 @@ async fn play(
     let directory = scratch.join(format!("{scene}-{workers}"));
     std::fs::create_dir(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
+    let args = &DrillArgs {
+        shards: scene.shards(args.shards),
+        ..args.clone()
+    };
     let mut progress = Progress::default();
     progress.show(&format!("{scene} with {workers} workers"));
     let (standins, mut target) = stage::standins(scene == Scene::HalfOpen)?;

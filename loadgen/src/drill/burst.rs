@@ -24,9 +24,9 @@ use crate::{
     verify,
 };
 
-/// Swipes of a burst: 250 MB of swipes as a worker holds them (300 bytes and 128 of what belongs to a record), and so more than
-/// it may grow by in all.
-pub const SWIPES: usize = 600_000;
+/// Swipes of a burst: 190 MB as a reader without bounds would hold them (250 bytes, and 230 of what belongs to a record), and so
+/// more than a worker may grow by in all.
+pub const SWIPES: usize = 400_000;
 
 /// Entries of one put: the stream is nobody else's for that long.
 const PUT_ENTRIES: usize = 500;

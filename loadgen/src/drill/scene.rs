@@ -54,6 +54,16 @@ impl Scene {
         matches!(self, Self::Slow | Self::Throttle)
     }
 
+    /// Shards of the swipe stream, of so many that were asked for. Few where a burst comes: a worker may hold so much for each
+    /// that the burst would have to be larger with more.
+    pub fn shards(self, asked: u32) -> u32 {
+        if self.has_burst() {
+            asked.min(4)
+        } else {
+            asked
+        }
+    }
+
     /// Longest idle time of a shard. Five seconds where a worker dies without a word: others must be sure of it first.
     /// One second where it can hand its shards over. Twenty until a connection counts as dead, and its shards are read again.
     /// None where nobody is there to take them, and where a sink lets nothing through.

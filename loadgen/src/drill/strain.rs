@@ -40,14 +40,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Events of a subscription that go well before it is half-open.
 const EVENTS_BEFORE: u32 = 3;
 
-/// What a worker may grow by for each shard it reads, in bytes; what all shards share is bounded besides (128 MiB of events, 64
-/// MiB of requests).
+/// What a worker may grow by for each shard it reads, in bytes. What all shards share is bounded besides (128 MiB of events, 64
+/// MiB of requests), which is more than so few shards come to.
 ///
-/// * Events: one is handled, one is read ahead, 2 MiB each at most.
-/// * The frame of the next one as it comes from the network, base64 and all: 2 MiB.
-/// * Requests: 8 under way of 500 decisions of 430 bytes, three times with their copies (entries, base64, the socket).
-/// * Decisions of the event that is handled: 1.5 MiB of swipes make 5000 of them.
-const GROWTH_OF_A_SHARD: u64 = 2 * (2 << 20) + (2 << 20) + 3 * 8 * 500 * 430 + 5000 * 430;
+/// * Events, one that is handled and one that is read ahead: 2 MiB each at most (service limit of a subscription).
+/// * The next one as it comes from the network: base64, in a buffer that grows by doubling, and once more as it is taken apart.
+/// * Requests: 8 under way of 500 decisions of 430 bytes, each four times (events, entries, base64, the socket).
+/// * What was decided of the event that is handled: 2 MiB are 8000 swipes, 250 bytes each as decided and 430 as an event.
+const GROWTH_OF_A_SHARD: u64 =
+    2 * (2 << 20) + (4 << 20) + (2 << 20) + 4 * 8 * 500 * 430 + 8000 * (250 + 430);
 
 /// What the allocator keeps beyond what is in use: freed blocks between others.
 const SLACK: u64 = 32 << 20;

@@ -21,7 +21,10 @@ pub struct Vitals {
 }
 
 impl Vitals {
-    fn add(&mut self, metrics: &str) {
+    /// Adds a worker by its memory in KiB, now and at its peak, and by its metrics.
+    pub(crate) fn add(&mut self, (resident, peak): (u64, u64), metrics: &str) {
+        self.resident_kib += resident;
+        self.peak_kib += peak;
         let metric = |name: &str| scrape::metric(metrics, name).unwrap_or(0.0);
         let ended = |reason| {
             metric(&format!(
@@ -46,12 +49,9 @@ impl Fleet {
         self.sample();
         let mut vitals = Vitals::default();
         for daemon in self.daemons.iter().filter(|daemon| daemon.status.is_none()) {
-            let (resident, peak) = daemon.resident_kib().unwrap_or_default();
-            vitals.resident_kib += resident;
-            vitals.peak_kib += peak;
-            if let Ok((_, text)) = scrape::get(daemon.admin, "/metrics").await {
-                vitals.add(&text);
-            }
+            let memory = daemon.resident_kib().unwrap_or_default();
+            let metrics = scrape::get(daemon.admin, "/metrics").await;
+            vitals.add(memory, &metrics.map(|(_, text)| text).unwrap_or_default());
         }
         vitals
     }
