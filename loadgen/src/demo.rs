@@ -95,7 +95,7 @@ async fn play(
 ) -> anyhow::Result<Report> {
     let mut progress = Progress::default();
     progress.show("starting stand-ins for Kinesis and DynamoDB");
-    let (_standins, mut target) = stage::standins()?;
+    let (_standins, mut target) = stage::standins(false)?;
     if args.no_table {
         target.decision_table = None;
     }
@@ -157,7 +157,7 @@ async fn prepare(
     };
     seed::prepare(clients, target, args.shards, &world, progress).await?;
     progress.show(&format!("starting {} workers", args.workers));
-    let mut fleet = Fleet::start(directory, target, args.workers as usize)?;
+    let mut fleet = Fleet::start(directory, target, args.workers as usize, Vec::new())?;
     fleet.wait_until_ready(args.shards).await?;
     Ok((world, fleet))
 }

@@ -10,6 +10,7 @@
 mod acts;
 pub mod backlog;
 pub mod bare;
+mod live;
 mod outcome;
 mod process;
 mod readback;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 
-use crate::{progress::Progress, stage::Scratch};
+use crate::{pace::Rate, progress::Progress, stage::Scratch};
 use outcome::Objectives;
 pub use outcome::{Report, Row};
 use stage::Stage;
@@ -110,6 +111,13 @@ pub struct DrainArgs {
     /// Rounds of each combination, daemon and loop in turn; the cheapest of each side counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
+    /// Catch up instead: so many new swipes a second go on while the daemon alone drains the backlog, which is as old as its
+    /// swipes are many (1500 a second); say how long it takes. The bare loop has no part in it
+    #[arg(long, value_name = "RATE", conflicts_with_all = ["all", "rounds", "look_ups", "max_ratio", "min_per_core"])]
+    live: Option<Rate>,
+    /// Exit 1 when that takes longer than so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "live", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    deadline: u64,
     /// Exit 1 when the daemon takes more CPU time a swipe than so many times the bare loop's
     #[arg(long, value_name = "RATIO")]
     max_ratio: Option<f64>,
@@ -133,14 +141,20 @@ pub struct Course {
     sink: Sink,
 }
 
+impl DrainArgs {
+    /// What was asked for.
+    fn course(&self) -> Course {
+        Course {
+            shards: self.shards,
+            aggregate: self.aggregate.map_or(1, |size| size as usize),
+            sink: self.sink,
+        }
+    }
+}
+
 /// What is played, the one that was asked for first.
 fn courses(args: &DrainArgs) -> Vec<Course> {
-    let asked = Course {
-        shards: args.shards,
-        aggregate: args.aggregate.map_or(1, |size| size as usize),
-        sink: args.sink,
-    };
-    let mut courses = vec![asked];
+    let mut courses = vec![args.course()];
     if args.all {
         let size = args.aggregate.map_or(AGGREGATE, |size| size as usize);
         for sink in [Sink::Stream, Sink::Table] {
@@ -169,6 +183,9 @@ fn courses(args: &DrainArgs) -> Vec<Course> {
 /// # Errors
 /// When something could not be started or stopped going on; the message names the directory with the logs.
 pub async fn run(args: &DrainArgs, stop: CancellationToken) -> anyhow::Result<u8> {
+    if let Some(rate) = args.live {
+        return live::run(args, rate, stop).await;
+    }
     let scratch = Scratch::create("drain")?;
     let played = tokio::select! {
         played = play(args, &scratch) => played,

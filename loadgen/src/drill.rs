@@ -5,12 +5,15 @@
 //! was decided twice. The idle time of a shard is the longest time between two of its decisions as seen on the
 //! decision stream, with nothing taken off it: the polling of daemon and observer is in it.
 
+mod burst;
 mod outcome;
 mod scene;
 mod script;
+mod strain;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,13 +32,16 @@ use crate::{
     run::{self, Ran, RunArgs},
     seed,
     stage::{self, Scratch},
+    standin::Standins,
     target::Target,
     verify,
 };
 
+use burst::Burst;
 use outcome::Outcome;
 use scene::Scene;
 use script::{Course, Script};
+use strain::Service;
 
 /// Cards: enough to spread over all shards, and few enough that a worker that starts scans them in a moment. The database
 /// stand-in does one thing at a time, as DynamoDB does not: heartbeats of the others wait behind a long scan.
@@ -53,6 +59,10 @@ const OBSERVE_EVERY_MS: u64 = 50;
 
 /// Shards of the decision stream: enough for a backlog, and no more, since each is asked all the time.
 const DECISION_SHARDS: i32 = 8;
+
+/// From renewal to renewal of a subscription where one has to meet a fault soon: just above the five seconds in which the service
+/// refuses a second one.
+const RENEW_MS: u64 = 6000;
 
 /// How long workers may take until they share the leases evenly, before anything happens.
 const BALANCED_WITHIN: Duration = Duration::from_secs(30);
@@ -145,21 +155,53 @@ async fn play(
     let directory = scratch.join(format!("{scene}-{workers}"));
     std::fs::create_dir(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
+    let args = &DrillArgs {
+        shards: scene.shards(args.shards),
+        ..args.clone()
+    };
     let mut progress = Progress::default();
     progress.show(&format!("{scene} with {workers} workers"));
-    let (_standins, target) = stage::standins()?;
+    let (standins, mut target) = stage::standins(scene == Scene::HalfOpen)?;
+    if scene.has_burst() {
+        // The sink that fails is the only one: what is behind is behind because of it.
+        target.decision_table = None;
+    }
+    let environment = environment(scene, &standins, &directory)?;
     let clients = Clients::connect(&target).await;
     let world = Population {
         cards: CARDS,
         seed: args.seed,
         seeded_at_ms: clock::now_ms(),
     };
-    let prepare = prepare(args, &clients, &target, &world, &directory, workers);
+    let prepare = prepare(
+        args,
+        &clients,
+        &target,
+        &world,
+        &directory,
+        workers,
+        environment,
+    );
     let fleet = tokio::select! {
         fleet = prepare => fleet?,
         () = stop.cancelled() => bail!("interrupted"),
     };
 
+    let burst = match scene.has_burst() {
+        true => Some(Arc::new(
+            tokio::task::spawn_blocking(move || Burst::prepare(world, burst::SWIPES))
+                .await
+                .context("making the burst panicked")??,
+        )),
+        false => None,
+    };
+    let service = Service {
+        faults: standins.faults.clone(),
+        store: standins.store.clone(),
+        swipes: target.swipes.clone(),
+        decisions: target.decisions.clone().unwrap_or_default(),
+        burst: burst.clone(),
+    };
     let over = stop.child_token();
     let (started, start) = oneshot::channel();
     let script = Script::new(
@@ -167,6 +209,7 @@ async fn play(
         args.shards,
         &Pace::new(args.rate, TRAFFIC_S),
         args.short,
+        service,
         fleet,
     );
     let playing = tokio::spawn(script.play(start, over.clone()));
@@ -183,7 +226,36 @@ async fn play(
             course.miss(format!("{}: {}", worker.name, worker.ended));
         }
     }
-    outcome(&clients, &target, scene, workers, &ran, course).await
+    let mut outcome = outcome(&clients, &target, scene, workers, &ran, course).await?;
+    if let (Some(burst), Some(decisions)) = (burst, &target.decisions) {
+        outcome.add(burst.check(&clients, decisions).await?);
+    }
+    outcome.judge(scene);
+    Ok(outcome)
+}
+
+/// What the workers are told beside their configuration. Half-open is a connection that all shards share: HTTP/2, so TLS; and
+/// subscriptions are renewed every few seconds, so that one meets it soon.
+fn environment(
+    scene: Scene,
+    standins: &Standins,
+    directory: &Path,
+) -> anyhow::Result<Vec<(&'static str, String)>> {
+    if !scene.is_strain() {
+        return Ok(Vec::new());
+    }
+    let mut environment = vec![("SWIPED_SWIPES__RETRIEVAL", "fan_out".to_owned())];
+    if let Some(tls) = &standins.kinesis_tls {
+        let ca_file = directory.join("ca.pem");
+        std::fs::write(&ca_file, &tls.ca_pem)
+            .with_context(|| format!("cannot write {}", ca_file.display()))?;
+        environment.extend([
+            ("SWIPED_SWIPES__RENEW_MS", RENEW_MS.to_string()),
+            ("SWIPED_AWS__CA_FILE", ca_file.display().to_string()),
+            ("SWIPED_AWS__ENDPOINTS__KINESIS", tls.url.clone()),
+        ]);
+    }
+    Ok(environment)
 }
 
 async fn prepare(
@@ -193,6 +265,7 @@ async fn prepare(
     world: &Population,
     directory: &Path,
     workers: u32,
+    environment: Vec<(&'static str, String)>,
 ) -> anyhow::Result<Fleet> {
     if let Some(decisions) = &target.decisions {
         let stream = clients.kinesis.create_stream().stream_name(decisions);
@@ -207,7 +280,7 @@ async fn prepare(
         &mut Progress::default(),
     )
     .await?;
-    let mut fleet = Fleet::start(directory, target, workers as usize)?;
+    let mut fleet = Fleet::start(directory, target, workers as usize, environment)?;
     fleet.wait_until_ready(args.shards).await?;
     let balanced = fleet.wait_until_balanced(args.shards, BALANCED_WITHIN);
     if balanced.await.is_none() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod daemon;
 mod holdings;
+mod vitals;
 
 use std::{
     fs::File,
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use daemon::Daemon;
 pub use daemon::End;
+pub use vitals::Vitals;
 
 use crate::{
     report::Worker,
@@ -63,19 +65,27 @@ impl FromStr for Hit {
 pub struct Fleet {
     directory: PathBuf,
     target: Target,
+    environment: Vec<(&'static str, String)>,
     daemons: Vec<Daemon>,
     started: usize,
 }
 
 impl Fleet {
-    /// Starts so many workers; configurations and logs go into the directory.
+    /// Starts so many workers; configurations and logs go into the directory. What the environment says comes before the
+    /// configuration.
     ///
     /// # Errors
     /// When a process cannot be started.
-    pub fn start(directory: &Path, target: &Target, workers: usize) -> anyhow::Result<Self> {
+    pub fn start(
+        directory: &Path,
+        target: &Target,
+        workers: usize,
+        environment: Vec<(&'static str, String)>,
+    ) -> anyhow::Result<Self> {
         let mut fleet = Self {
             directory: directory.to_owned(),
             target: target.clone(),
+            environment,
             daemons: Vec::new(),
             started: 0,
         };
@@ -104,6 +114,7 @@ impl Fleet {
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

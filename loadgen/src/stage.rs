@@ -13,17 +13,18 @@ use crate::{
 /// How long records stay in the stand-in's streams: they are in memory, and nothing is read later than a drain.
 const RETENTION_MS: u64 = 180_000;
 
-/// Starts stand-ins for Kinesis and DynamoDB, and says how they are reached.
+/// Starts stand-ins for Kinesis and DynamoDB, and says how they are reached. With `tls`, Kinesis has a port with TLS as well.
 ///
 /// # Errors
 /// When they cannot be started.
-pub fn standins() -> anyhow::Result<(Standins, Target)> {
+pub fn standins(tls: bool) -> anyhow::Result<(Standins, Target)> {
     let kinesis = standin::kinesis::Options {
         retention_ms: Some(RETENTION_MS),
         ..Default::default()
     };
     let standins = Standins::start(&standin::Options {
         kinesis,
+        kinesis_tls_port: tls.then_some(0),
         ..Default::default()
     })?;
     let mut target = Target::at(&standins.kinesis_url, &standins.dynamodb_url);

@@ -131,7 +131,8 @@ fn places(record: &RunRecord) -> Arc<HashSet<Place>> {
     )
 }
 
-async fn read_stream<F>(clients: &Clients, name: &str, take: F) -> anyhow::Result<()>
+/// Gives every page of a stream to `take`, from end to end.
+pub(crate) async fn read_stream<F>(clients: &Clients, name: &str, take: F) -> anyhow::Result<()>
 where
     F: Fn(&[StreamRecord]) + Clone + Send + 'static,
 {

@@ -44,7 +44,7 @@ pub struct Backlog {
 }
 
 /// A swipe that is in it: its number, its answer, its fingerprint.
-type Planned = (u64, Reason, u32);
+pub(crate) type Planned = (u64, Reason, u32);
 
 /// How long ago the first swipe of so many arrived.
 pub fn age_ms(swipes: u64) -> i64 {
@@ -102,18 +102,9 @@ impl Backlog {
         numbers: impl Iterator<Item = u64>,
         room: usize,
     ) -> Vec<Numbered> {
-        let start = self.plan.len() as u64;
-        let certain = numbers.filter_map(|k| {
-            let planned = traffic.swipe(k, age_ms(start));
-            match planned.expect {
-                // What was ahead of its time when it was swiped may have come true.
-                Expect::Decision(Reason::FutureSwipe) | Expect::Churn(_) | Expect::Reject(_) => {
-                    None
-                }
-                Expect::Decision(reason) => Some(((k, reason, planned.fingerprint), (k, planned))),
-            }
-        });
-        let (plan, swipes): (Vec<Planned>, Vec<Numbered>) = certain.take(room).unzip();
+        let offset_ms = age_ms(self.plan.len() as u64);
+        let wave = certain(traffic, numbers, offset_ms).take(room);
+        let (plan, swipes): (Vec<Planned>, Vec<Numbered>) = wave.unzip();
         self.plan.extend(plan);
         swipes
     }
@@ -163,13 +154,34 @@ impl Backlog {
 
     /// A ledger that waits for a decision on each swipe, and for nothing else.
     pub fn ledger(&self) -> Ledger {
-        let most = self.plan.last().map_or(0, |(k, ..)| k + 1);
-        let mut ledger = Ledger::new(self.base_seq, most);
-        for (k, reason, fingerprint) in &self.plan {
-            ledger.sent(*k, Expect::Decision(*reason), *fingerprint);
-        }
-        ledger
+        ledger(self.base_seq, &self.plan)
     }
+}
+
+/// A ledger that waits for a decision on each of these swipes, and for nothing else.
+pub(crate) fn ledger(base_seq: u64, plan: &[Planned]) -> Ledger {
+    let most = plan.last().map_or(0, |(k, ..)| k + 1);
+    let mut ledger = Ledger::new(base_seq, most);
+    for (k, reason, fingerprint) in plan {
+        ledger.sent(*k, Expect::Decision(*reason), *fingerprint);
+    }
+    ledger
+}
+
+/// Those swipes of `numbers` that have one certain answer whenever they are decided.
+pub(crate) fn certain(
+    traffic: &Traffic,
+    numbers: impl Iterator<Item = u64>,
+    offset_ms: i64,
+) -> impl Iterator<Item = (Planned, Numbered)> {
+    numbers.filter_map(move |k| {
+        let planned = traffic.swipe(k, offset_ms);
+        match planned.expect {
+            // What was ahead of its time when it was swiped may have come true.
+            Expect::Decision(Reason::FutureSwipe) | Expect::Churn(_) | Expect::Reject(_) => None,
+            Expect::Decision(reason) => Some(((k, reason, planned.fingerprint), (k, planned))),
+        }
+    })
 }
 
 /// An empty stream with the shards of `stream`, made at that time.

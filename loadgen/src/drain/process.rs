@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     fleet::{
-        self, End,
+        self, End, Vitals,
         daemon::{Daemon, cpu_seconds},
     },
     scrape,
@@ -151,6 +151,20 @@ impl Swiped {
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let (_, text) = scrape::get(self.daemon.admin, "/metrics").await.ok()?;
         scrape::metric(&text, name)
+    }
+
+    /// From now on the peak of its memory counts.
+    pub fn reset_peak(&self) {
+        self.daemon.reset_peak();
+    }
+
+    /// How it is; what it does not tell is missing.
+    pub async fn vitals(&self) -> Vitals {
+        let mut vitals = Vitals::default();
+        let memory = self.daemon.resident_kib().unwrap_or_default();
+        let metrics = scrape::get(self.daemon.admin, "/metrics").await;
+        vitals.add(memory, &metrics.map(|(_, text)| text).unwrap_or_default());
+        vitals
     }
 
     /// How many lines of its log hold `text`.

@@ -49,7 +49,7 @@ impl Stage {
     }
 
     /// Tells the ledger of every decision on the stream.
-    async fn read_stream(
+    pub(super) async fn read_stream(
         &self,
         props: &Props,
         ledger: &Arc<Mutex<Ledger>>,
@@ -110,6 +110,6 @@ impl Stage {
 }
 
 /// A panic under the lock is told elsewhere; what was counted stays.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -32,7 +32,7 @@ pub(super) struct Stage {
     pub(super) standins: Standins,
     pub(super) target: Target,
     pub(super) clients: Clients,
-    world: Population,
+    pub(super) world: Population,
     pub(super) directory: PathBuf,
     pub(super) swipes: u64,
     pub(super) retrieval: &'static str,
@@ -126,7 +126,7 @@ impl Stage {
     }
 
     /// Streams and tables of their own, so that nothing of the last drain is in the way.
-    async fn props(&mut self, course: Course) -> anyhow::Result<Props> {
+    pub(super) async fn props(&mut self, course: Course) -> anyhow::Result<Props> {
         self.played += 1;
         let name = |what: &str| format!("drain-{}-{what}", self.played);
         let mut target = Target {
@@ -158,7 +158,7 @@ impl Stage {
         })
     }
 
-    async fn backlog(&self, props: &Props, course: Course) -> anyhow::Result<Backlog> {
+    pub(super) async fn backlog(&self, props: &Props, course: Course) -> anyhow::Result<Backlog> {
         let packing = match course.aggregate {
             1 => Packing::Plain,
             size => Packing::Aggregated(size),
@@ -189,8 +189,7 @@ impl Stage {
     /// Records that a stream ever had.
     pub(super) fn records(&self, stream: Option<&str>) -> anyhow::Result<u64> {
         let Some(stream) = stream else { return Ok(0) };
-        // The first numbers went to the shards.
-        let count = |stream: &mut Stream| Ok(stream.tip() - 1 - stream.shards().count() as u64);
+        let count = |stream: &mut Stream| Ok(stream.records_put());
         self.standins.store.with(stream, count).map_err(refused)
     }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt::Write, path::Path, time::Duration};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{scene::Scene, script::Course};
-use crate::{report::TableCheck, run::Ran};
+use super::{scene::Scene, script::Course, strain::Strain};
+use crate::{ledger::Tally, report::TableCheck, run::Ran};
 
 /// A scene that was played.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -39,6 +39,9 @@ pub struct Outcome {
     pub bound_ms: Option<u64>,
     /// 99th percentile of the generator's own lateness, in milliseconds: a part of every gap.
     pub slip_p99_ms: f64,
+    /// How the worker lived through a fault of the service's, in scenes that have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strain: Option<Strain>,
     /// Promises that were not kept.
     pub missed: Vec<String>,
     /// Whatever else was seen.
@@ -48,12 +51,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Judges a scene.
+    /// What was seen in a scene, not yet judged.
     pub fn of(scene: Scene, workers: u32, ran: &Ran, table: &TableCheck, course: Course) -> Self {
         let (report, gaps) = (&ran.report, &ran.gaps);
         let base = gaps.longest_within(course.quiet_from, course.event_at);
         let each = gaps.longest_of_each(course.event_at);
-        let mut outcome = Self {
+        Self {
             scene: scene.to_string(),
             workers,
             shards: gaps.shards(),
@@ -71,15 +74,25 @@ impl Outcome {
                 .collect(),
             bound_ms: scene.idle_bound().map(ms),
             slip_p99_ms: report.schedule_slip_ms.p99,
+            strain: course.strain,
             missed: course.missed,
             notes: course.notes,
             problems: report.problems.clone(),
-        };
-        outcome.judge(scene);
-        outcome
+        }
     }
 
-    fn judge(&mut self, scene: Scene) {
+    /// Adds what became of swipes that came beside the traffic.
+    pub fn add(&mut self, tally: Tally) {
+        self.sent += tally.sent;
+        self.lost += tally.lost;
+        self.wrong += tally.wrong + tally.unexpected;
+        self.contradictory += tally.contradictory;
+        self.repeats += tally.duplicates;
+        self.problems.extend(tally.problems);
+    }
+
+    /// Judges a scene.
+    pub fn judge(&mut self, scene: Scene) {
         if self.sent == 0 {
             self.missed.push("nothing was sent".to_owned());
         }
@@ -118,8 +131,76 @@ impl Outcome {
     }
 }
 
-/// The table of scenes, as text.
+/// The tables of scenes, as text: what happens to workers, and what happens to the service.
 pub fn table(outcomes: &[Outcome]) -> String {
+    let (strained, others): (Vec<&Outcome>, Vec<&Outcome>) = outcomes
+        .iter()
+        .partition(|outcome| outcome.strain.is_some());
+    let mut text = String::new();
+    if !others.is_empty() {
+        text.push_str(&idle_table(&others));
+    }
+    if !strained.is_empty() {
+        text.push_str(&strain_table(&strained));
+    }
+    text
+}
+
+fn strain_table(outcomes: &[&Outcome]) -> String {
+    let mut text = format!(
+        "{:<9} {:>6} {:>7} {:>4} {:>5} {:>13} {:>7} {:>7} {:>11} {:>9} {:>10} {:>9} {:>9} {:>11} {:>9} {:>15}\n",
+        "scene",
+        "shards",
+        "sent",
+        "lost",
+        "wrong",
+        "contradictory",
+        "repeats",
+        "fault s",
+        "most behind",
+        "caught up",
+        "before MiB",
+        "peak MiB",
+        "bound MiB",
+        "read ahead",
+        "in flight",
+        "longest idle ms"
+    );
+    for outcome in outcomes {
+        let Some(strain) = &outcome.strain else {
+            continue;
+        };
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let caught_up = strain.recovered_ms.map_or_else(
+            || "never".to_owned(),
+            |took| format!("{:.1} s", took as f64 / 1e3),
+        );
+        // Writing to a String cannot fail.
+        _ = writeln!(
+            text,
+            "{:<9} {:>6} {:>7} {:>4} {:>5} {:>13} {:>7} {:>7.1} {:>11} {caught_up:>9} {:>10.0} {:>9.0} {:>9.0} {:>11.1} {:>9.1} {:>15}  {}",
+            outcome.scene,
+            outcome.shards,
+            outcome.sent,
+            outcome.lost,
+            outcome.wrong,
+            outcome.contradictory,
+            outcome.repeats,
+            strain.fault_ms as f64 / 1e3,
+            strain.behind_most,
+            mib(strain.resident_before),
+            mib(strain.resident_peak),
+            mib(strain.resident_before + strain.growth_bound),
+            mib(strain.read_ahead_most),
+            mib(strain.in_flight_most),
+            outcome.longest_idle_ms,
+            outcome.verdict()
+        );
+    }
+    text
+}
+
+fn idle_table(outcomes: &[&Outcome]) -> String {
     let mut text = format!(
         "{:<8} {:>7} {:>6} {:>7} {:>5} {:>5} {:>13} {:>7} {:>11} {:>15} {:>8}\n",
         "scene",

@@ -17,31 +17,62 @@ pub enum Scene {
     Join,
     /// SIGTERM of the only worker, and then another one
     Replace,
+    /// Every write to the decision stream takes a second and a half, while a burst of swipes comes
+    Slow,
+    /// Half of each write to the decision stream is refused, and all of small ones, while a burst of swipes comes
+    Throttle,
+    /// The connection of the subscriptions is neither served nor closed any more
+    HalfOpen,
 }
 
 impl Scene {
     /// All, in the order in which they are played.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Kill,
         Self::Term,
         Self::Deploy,
         Self::Pause,
         Self::Join,
         Self::Replace,
+        Self::Slow,
+        Self::Throttle,
+        Self::HalfOpen,
     ];
 
     /// Whether it is played with one worker.
     pub fn is_alone(self) -> bool {
-        self == Self::Replace
+        self == Self::Replace || self.is_strain()
+    }
+
+    /// Whether it is a fault of the service's, which the worker has to live through.
+    pub fn is_strain(self) -> bool {
+        matches!(self, Self::Slow | Self::Throttle | Self::HalfOpen)
+    }
+
+    /// Whether a burst of swipes comes with it, so that there is more to hold than a worker may hold.
+    pub fn has_burst(self) -> bool {
+        matches!(self, Self::Slow | Self::Throttle)
+    }
+
+    /// Shards of the swipe stream, of so many that were asked for. Few where a burst comes: a worker may hold so much for each
+    /// that the burst would have to be larger with more.
+    pub fn shards(self, asked: u32) -> u32 {
+        if self.has_burst() {
+            asked.min(4)
+        } else {
+            asked
+        }
     }
 
     /// Longest idle time of a shard. Five seconds where a worker dies without a word: others must be sure of it first.
-    /// One second where it can hand its shards over. None where nobody is there to take them.
+    /// One second where it can hand its shards over. Twenty until a connection counts as dead, and its shards are read again.
+    /// None where nobody is there to take them, and where a sink lets nothing through.
     pub fn idle_bound(self) -> Option<Duration> {
         match self {
             Self::Kill | Self::Pause => Some(Duration::from_secs(5)),
             Self::Term | Self::Deploy | Self::Join => Some(Duration::from_secs(1)),
-            Self::Replace => None,
+            Self::HalfOpen => Some(Duration::from_secs(20)),
+            Self::Replace | Self::Slow | Self::Throttle => None,
         }
     }
 
@@ -60,6 +91,9 @@ impl fmt::Display for Scene {
             Self::Pause => "pause",
             Self::Join => "join",
             Self::Replace => "replace",
+            Self::Slow => "slow",
+            Self::Throttle => "throttle",
+            Self::HalfOpen => "half-open",
         })
     }
 }

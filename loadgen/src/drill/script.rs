@@ -8,7 +8,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::scene::Scene;
+use super::{
+    scene::Scene,
+    strain::{Service, Strain},
+};
 use crate::{
     fleet::{End, Fleet},
     pace::Pace,
@@ -49,6 +52,8 @@ pub struct Course {
     pub missed: Vec<String>,
     /// What else was seen.
     pub notes: Vec<String>,
+    /// How the worker lived through a fault of the service's.
+    pub strain: Option<Strain>,
 }
 
 impl Course {
@@ -57,25 +62,35 @@ impl Course {
         self.missed.push(what.into());
     }
 
-    fn note(&mut self, what: impl Into<String>) {
+    pub(super) fn note(&mut self, what: impl Into<String>) {
         self.notes.push(what.into());
     }
 }
 
 /// One scene with its workers.
 pub struct Script {
-    scene: Scene,
+    pub(super) scene: Scene,
     workers: usize,
-    leases: u32,
-    short: usize,
+    pub(super) leases: u32,
+    pub(super) short: usize,
     warm_at: Duration,
-    fleet: Fleet,
-    course: Course,
+    /// Swipes a second.
+    pub(super) rate: f64,
+    pub(super) service: Service,
+    pub(super) fleet: Fleet,
+    pub(super) course: Course,
 }
 
 impl Script {
     /// A script for workers that hold all leases, under traffic of that pace.
-    pub fn new(scene: Scene, leases: u32, pace: &Pace, short: bool, fleet: Fleet) -> Self {
+    pub fn new(
+        scene: Scene,
+        leases: u32,
+        pace: &Pace,
+        short: bool,
+        service: Service,
+        fleet: Fleet,
+    ) -> Self {
         Self {
             scene,
             workers: fleet.started(),
@@ -83,6 +98,8 @@ impl Script {
             short: usize::from(short),
             warm_at: Duration::try_from_secs_f64(pace.at_s(HUGE_SWIPE))
                 .map_or(WARM_UP_MAX, |at| WARM_UP_MAX.min(at + WARM_UP)),
+            rate: pace.mean(),
+            service,
             fleet,
             course: Course::default(),
         }
@@ -120,6 +137,8 @@ impl Script {
             Scene::Pause => self.pause().await,
             Scene::Join => self.join().await?,
             Scene::Replace => self.replace().await?,
+            Scene::Slow | Scene::Throttle => self.strained_sink().await,
+            Scene::HalfOpen => self.half_open().await,
         }
         sleep(TAIL[self.short]).await;
         Ok(())
@@ -236,6 +255,6 @@ impl Script {
     }
 }
 
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }

@@ -52,7 +52,7 @@ impl Daemon {
         let rss = std::fs::read_to_string(process.join("status"))
             .ok()
             .as_deref()
-            .and_then(rss_kib);
+            .and_then(|status| kib(status, "VmRSS:"));
         if let Some(rss) = rss {
             self.rss_kib = Some((self.rss_kib.map_or(rss, |(first, _)| first), rss));
         }
@@ -63,6 +63,18 @@ impl Daemon {
         // A process that ended has no memory, but its times until somebody waits for it.
         self.cpu_seconds = cpu.unwrap_or(self.cpu_seconds);
         self.status = self.child.try_wait().ok().flatten();
+    }
+
+    /// Its peak of resident memory counts from now on. Where the kernel does not allow that, it is that of its whole life.
+    pub fn reset_peak(&self) {
+        // 5 resets VmHWM (proc(5), clear_refs).
+        _ = std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
+    }
+
+    /// Resident memory now and at its peak, in KiB; nothing when it is gone.
+    pub fn resident_kib(&self) -> Option<(u64, u64)> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        Some((kib(&status, "VmRSS:")?, kib(&status, "VmHWM:")?))
     }
 
     /// Makes it end.
@@ -121,11 +133,9 @@ impl Daemon {
     }
 }
 
-/// Resident memory by `/proc/PID/status`.
-fn rss_kib(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// A size by `/proc/PID/status`.
+fn kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -145,7 +155,7 @@ mod tests {
         let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 5 0 123 456 789";
         assert_eq!(cpu_seconds(stat), Some(3.0));
         assert_eq!(
-            rss_kib("Name:\tx\nVmRSS:\t   2048 kB\nThreads:\t3\n"),
+            kib("Name:\tx\nVmRSS:\t   2048 kB\nThreads:\t3\n", "VmRSS:"),
             Some(2048)
         );
     }

@@ -34,6 +34,8 @@ const WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// Calls at a time on one connection: a subscription a shard, and the rest beside them.
 const MAX_CALLS: u32 = 1000;
+/// A stream's name has 128 characters at most, so its field is in the first or the last so many bytes.
+const NAME_WITHIN: usize = 256;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What is served: the same on every port.
@@ -117,7 +119,9 @@ async fn respond(
         Ok(call) => call,
         Err(refusal) => return Ok(refused(&refusal)),
     };
-    let fault = service.faults.next(&operation);
+    let fault = service
+        .faults
+        .next(&operation, |stream| names(&body, stream));
     if let Some(refusal) = fault
         .as_ref()
         .and_then(|fault| refusal_of(fault, &operation))
@@ -138,6 +142,15 @@ async fn respond(
         return Err(Dropped);
     }
     Ok(reply.unwrap_or_else(|refusal| refused(&refusal)))
+}
+
+/// Whether a call names that stream, by its name: the SDK puts it at the end of what it writes, others at the beginning.
+fn names(body: &[u8], stream: &str) -> bool {
+    let name = format!(r#""StreamName":"{stream}""#);
+    let first = &body[..body.len().min(NAME_WITHIN)];
+    let last = &body[body.len().saturating_sub(NAME_WITHIN)..];
+    let has = |part: &[u8]| part.windows(name.len()).any(|text| text == name.as_bytes());
+    has(first) || has(last)
 }
 
 /// The operation that a request names, and its body.

@@ -92,6 +92,8 @@ struct Script {
 
 struct Spell {
     operation: String,
+    /// Nothing: calls on every stream.
+    stream: Option<String>,
     fault: Fault,
     until: Instant,
 }
@@ -109,8 +111,18 @@ impl Faults {
     /// Every call of `operation` meets `fault` for that long, unless a queue has a fault for it: a slow
     /// ([`Fault::Delay`]) or throttling sink. The latest of several goes first.
     pub fn spell(&self, operation: &str, fault: Fault, lasting: Duration) {
+        self.cast(operation, None, fault, lasting);
+    }
+
+    /// The same for the calls that name `stream`, and no others: a sink that is slow while swipes come in as ever.
+    pub fn spell_on(&self, stream: &str, operation: &str, fault: Fault, lasting: Duration) {
+        self.cast(operation, Some(stream.to_owned()), fault, lasting);
+    }
+
+    fn cast(&self, operation: &str, stream: Option<String>, fault: Fault, lasting: Duration) {
         self.lock().spells.push(Spell {
             operation: operation.to_owned(),
+            stream,
             fault,
             until: Instant::now() + lasting,
         });
@@ -134,8 +146,8 @@ impl Faults {
         self.lock().calls.get(operation).copied().unwrap_or(0)
     }
 
-    /// Counts a call and says what goes wrong with it.
-    pub fn next(&self, operation: &str) -> Option<Fault> {
+    /// Counts a call and says what goes wrong with it; `names` says whether it names a stream.
+    pub fn next(&self, operation: &str, names: impl Fn(&str) -> bool) -> Option<Fault> {
         let mut script = self.lock();
         let script = &mut *script;
         let before = if let Some(count) = script.calls.get_mut(operation) {
@@ -150,7 +162,7 @@ impl Faults {
             .get_mut(operation)
             .and_then(VecDeque::pop_front);
         queued
-            .or_else(|| script.spelled(operation))
+            .or_else(|| script.spelled(operation, names))
             .or_else(|| script.rule.as_mut()?(operation, before))
             .filter(|fault| *fault != Fault::None)
     }
@@ -161,13 +173,15 @@ impl Faults {
 }
 
 impl Script {
-    fn spelled(&mut self, operation: &str) -> Option<Fault> {
+    fn spelled(&mut self, operation: &str, names: impl Fn(&str) -> bool) -> Option<Fault> {
         if self.spells.is_empty() {
             return None;
         }
         let now = Instant::now();
         self.spells.retain(|spell| now < spell.until);
-        let of_it = |spell: &&Spell| spell.operation == operation;
+        let of_it = |spell: &&Spell| {
+            spell.operation == operation && spell.stream.as_deref().is_none_or(&names)
+        };
         let spell = self.spells.iter().rev().find(of_it)?;
         Some(spell.fault.clone())
     }
@@ -191,7 +205,9 @@ mod tests {
         faults.spell("PutRecords", Fault::ThrottleEntries { every: 2 }, minute);
         faults.spell("PutRecords", Fault::DropReply, Duration::ZERO);
         faults.push("PutRecords", [Fault::InternalFailure]);
-        let seen: Vec<_> = (0..2).map(|_| faults.next("PutRecords")).collect();
+        let seen: Vec<_> = (0..2)
+            .map(|_| faults.next("PutRecords", |_| true))
+            .collect();
         assert_eq!(
             seen,
             [
@@ -199,7 +215,23 @@ mod tests {
                 Some(Fault::ThrottleEntries { every: 2 })
             ]
         );
-        assert_eq!(faults.next("GetRecords"), None);
+        assert_eq!(faults.next("GetRecords", |_| true), None);
+    }
+
+    #[test]
+    fn a_spell_on_one_stream_leaves_the_others_alone() {
+        let faults = Faults::default();
+        faults.spell_on(
+            "decisions",
+            "PutRecords",
+            Fault::Throttle,
+            Duration::from_secs(60),
+        );
+        let on = |named: &str| faults.next("PutRecords", |stream| stream == named);
+        assert_eq!(
+            (on("decisions"), on("swipes")),
+            (Some(Fault::Throttle), None)
+        );
     }
 
     #[test]
@@ -209,7 +241,9 @@ mod tests {
         faults.set_rule(|operation, before| {
             (operation == "PutRecords" && before >= 2).then_some(Fault::DropReply)
         });
-        let seen: Vec<_> = (0..4).map(|_| faults.next("PutRecords")).collect();
+        let seen: Vec<_> = (0..4)
+            .map(|_| faults.next("PutRecords", |_| true))
+            .collect();
         assert_eq!(
             seen,
             [
@@ -219,9 +253,9 @@ mod tests {
                 Some(Fault::DropReply)
             ]
         );
-        assert_eq!(faults.next("GetRecords"), None);
+        assert_eq!(faults.next("GetRecords", |_| true), None);
         faults.clear();
-        assert_eq!(faults.next("PutRecords"), None);
+        assert_eq!(faults.next("PutRecords", |_| true), None);
         assert_eq!(faults.calls("PutRecords"), 5);
     }
 }

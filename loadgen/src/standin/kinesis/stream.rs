@@ -161,6 +161,12 @@ impl Stream {
         self.tip
     }
 
+    /// How many records were ever put, when no shard was forgotten: the other numbers went to the shards.
+    pub fn records_put(&self) -> u64 {
+        let closed = self.shards().filter(|shard| !shard.is_open()).count();
+        self.tip - 1 - (self.shards().count() + closed) as u64
+    }
+
     /// Open shards, in order of their hash keys.
     pub fn open_shards(&self) -> impl Iterator<Item = &Shard> {
         self.open
