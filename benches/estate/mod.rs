@@ -6,14 +6,14 @@
 
 #![allow(dead_code, reason = "not every bench uses all of it")]
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use swiped::{
     access::cache::{AccessCache, Snapshot},
     model::{
         card::{CardStatus, HolderStatus},
         item::{Change, Item, Value},
-        position::{Payload, Record, SequenceNumber},
+        position::{Payload, Payloads, Record, SequenceNumber},
         swipe::Direction,
     },
 };
@@ -352,11 +352,15 @@ impl Page {
 
     /// Has the records be parts of one buffer, as they are when they were read from a stream.
     fn share(&mut self) {
-        let bytes = Arc::new(self.bytes.clone());
+        let mut payloads = Payloads::with_capacity(self.bytes.len());
         for (record, (place, ..)) in self.records.iter_mut().zip(&self.places) {
-            let data = Payload::of(&bytes, place.start as u32, place.end as u32);
-            record.data = data.expect("a part of the page");
+            let pushed = payloads.push(|bytes| {
+                bytes.extend_from_slice(&self.bytes[place.clone()]);
+                Ok::<_, ()>(())
+            });
+            record.data = pushed.ok().flatten().expect("a part of the page");
         }
+        payloads.close();
     }
 
     /// Gives every swipe a number that no earlier round had, so that the same page can come again without being

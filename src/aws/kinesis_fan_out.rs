@@ -154,10 +154,10 @@ fn page(event: SubscribeToShardEvent) -> Result<Page, Fault> {
         let number = SequenceNumber::parse(&found.sequence_number);
         let number =
             number.ok_or_else(|| transient(OPERATION, "a record without a sequence number"))?;
-        records.push(number, found.data.as_ref());
+        let pushed = records.push(number, found.data.as_ref());
+        pushed.ok_or_else(|| transient(OPERATION, "an event of 4 GiB and more"))?;
     }
-    let records = records.cut();
-    let records = records.ok_or_else(|| transient(OPERATION, "an event of more than 4 GiB"))?;
+    let records = records.close();
     let children = event.child_shards.unwrap_or_default();
     // The SDK gives an absent continuation as an empty one.
     let next = match SequenceNumber::parse(&event.continuation_sequence_number) {

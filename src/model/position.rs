@@ -9,7 +9,7 @@ mod sequence;
 
 use std::{cmp::Ordering, fmt, sync::Arc};
 
-pub use payload::Payload;
+pub use payload::{Payload, Payloads};
 pub use sequence::SequenceNumber;
 
 /// The name of a shard, for example `shardId-000000000003`. Cheap to clone.

@@ -1,7 +1,7 @@
 //! What GetRecords replies: a page. Payloads are decoded into one buffer that all records of the page share, sequence numbers
 //! are copied into their records, and nothing else is kept of what a record says.
 
-use std::{fmt, sync::Arc};
+use std::{convert::Infallible, fmt};
 
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_smithy_runtime_api::{box_error::BoxError, client::interceptors::context::Output};
@@ -12,8 +12,11 @@ use serde::{
 };
 
 use super::Reading;
-use crate::model::position::{
-    ChildShard, Next, Page, Payload, Record, SequenceNumber, ShardId, ShardIterator,
+use crate::{
+    aws::limits::GET_RECORDS_MAX,
+    model::position::{
+        ChildShard, Next, Page, Payloads, Record, SequenceNumber, ShardId, ShardIterator,
+    },
 };
 
 /// How a reply of GetRecords is read.
@@ -28,8 +31,8 @@ pub(in crate::aws) const READING: Reading<Page> = Reading {
 fn read(body: &[u8]) -> Result<Page, BoxError> {
     // Payloads are three bytes for four letters, and most of the body.
     let mut records = Records {
-        bytes: Vec::with_capacity(body.len() / 4 * 3),
-        places: Vec::new(),
+        list: Vec::with_capacity((body.len() / RECORD_BYTES).min(GET_RECORDS_MAX as usize)),
+        payloads: Payloads::with_capacity(body.len() / 4 * 3),
     };
     let mut from = serde_json::Deserializer::from_slice(body);
     let tail = from.deserialize_map(Reply(&mut records))?;
@@ -39,38 +42,41 @@ fn read(body: &[u8]) -> Result<Page, BoxError> {
         None => Next::ShardEnd(tail.children.into_iter().map(ChildShard::from).collect()),
     };
     Ok(Page {
-        records: records.cut().ok_or("a page of more than 4 GiB")?,
+        records: records.close(),
         behind_latest_ms: tail.behind_latest_ms,
         next,
     })
 }
 
+/// What a record takes in a reply: a hundred bytes of names, a sequence number, and a payload of fifty.
+const RECORD_BYTES: usize = 220;
+
 /// The records read so far.
 #[derive(Default)]
 pub(in crate::aws) struct Records {
-    bytes: Vec<u8>,
-    /// Each record's number, and where its payload ends.
-    places: Vec<(SequenceNumber, usize)>,
+    list: Vec<Record>,
+    payloads: Payloads,
 }
 
 impl Records {
-    /// One more record.
-    pub(in crate::aws) fn push(&mut self, sequence: SequenceNumber, data: &[u8]) {
-        self.bytes.extend_from_slice(data);
-        self.places.push((sequence, self.bytes.len()));
+    /// One more record; or not, when the page has 4 GiB and more.
+    pub(in crate::aws) fn push(&mut self, sequence: SequenceNumber, data: &[u8]) -> Option<()> {
+        let append = |bytes: &mut Vec<u8>| {
+            bytes.extend_from_slice(data);
+            Ok::<_, Infallible>(())
+        };
+        let Ok(data) = self.payloads.push(append);
+        self.list.push(Record {
+            sequence,
+            data: data?,
+        });
+        Some(())
     }
 
-    /// All of them, as parts of one page; nothing when they are 4 GiB and more.
-    pub(in crate::aws) fn cut(self) -> Option<Vec<Record>> {
-        let page = Arc::new(self.bytes);
-        let mut start = 0;
-        let records = self.places.into_iter().map(|(sequence, end)| {
-            let end = u32::try_from(end).ok()?;
-            let data = Payload::of(&page, start, end)?;
-            start = end;
-            Some(Record { sequence, data })
-        });
-        records.collect()
+    /// All of them, as parts of one page.
+    pub(in crate::aws) fn close(self) -> Vec<Record> {
+        self.payloads.close();
+        self.list
     }
 }
 
@@ -217,20 +223,21 @@ impl<'de> Visitor<'de> for One<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Records { bytes, places } = self.0;
-        let (mut sequence, mut found) = (None, false);
+        let (mut sequence, mut data) = (None, None);
         while let Some(field) = map.next_key()? {
             match field {
                 RecordField::SequenceNumber => {
                     let number = map.next_value_seed(Text(SequenceNumber::from_ascii))?;
                     sequence = Some(number.ok_or_else(|| A::Error::custom("no sequence number"))?);
                 }
-                RecordField::Data if found => return Err(A::Error::duplicate_field("Data")),
                 RecordField::Data => {
-                    let decode = |text: &[u8]| STANDARD.decode_append(text, bytes);
-                    let decoded = map.next_value_seed(Text(decode))?;
-                    decoded.map_err(|_| A::Error::custom("data that is no base64"))?;
-                    found = true;
+                    let payloads = &mut self.0.payloads;
+                    let append = |text: &[u8]| {
+                        payloads.push(|bytes: &mut Vec<u8>| STANDARD.decode_append(text, bytes))
+                    };
+                    let pushed = map.next_value_seed(Text(append))?;
+                    let pushed = pushed.map_err(|_| A::Error::custom("data that is no base64"))?;
+                    data = Some(pushed.ok_or_else(|| A::Error::custom("4 GiB and more"))?);
                 }
                 RecordField::Other => {
                     map.next_value::<IgnoredAny>()?;
@@ -238,10 +245,8 @@ impl<'de> Visitor<'de> for One<'_> {
             }
         }
         let sequence = sequence.ok_or_else(|| A::Error::missing_field("SequenceNumber"))?;
-        if !found {
-            return Err(A::Error::missing_field("Data"));
-        }
-        places.push((sequence, bytes.len()));
+        let data = data.ok_or_else(|| A::Error::missing_field("Data"))?;
+        self.0.list.push(Record { sequence, data });
         Ok(())
     }
 }

@@ -1,24 +1,58 @@
 //! A payload: its bytes lie in the one buffer of its page, so that a page of ten thousand records is two allocations.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 /// Bytes of a page that all its records share. Whoever keeps one keeps the page.
 #[derive(Clone)]
 pub struct Payload {
-    page: Arc<Vec<u8>>,
+    page: Arc<OnceLock<Vec<u8>>>,
     start: u32,
     end: u32,
 }
 
-impl Payload {
-    /// The bytes from `start` up to `end` of `page`, or nothing when they are not all there.
-    pub fn of(page: &Arc<Vec<u8>>, start: u32, end: u32) -> Option<Self> {
-        page.get(start as usize..end as usize)?;
-        Some(Self {
-            page: Arc::clone(page),
+/// The payloads of a page while it is read. They are empty until [`Self::close`].
+#[derive(Debug, Default)]
+pub struct Payloads {
+    page: Arc<OnceLock<Vec<u8>>>,
+    bytes: Vec<u8>,
+}
+
+impl Payloads {
+    /// None yet, with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            page: Arc::default(),
+            bytes: Vec::with_capacity(bytes),
+        }
+    }
+
+    /// One more, of what `append` appends; nothing when the page has 4 GiB and more.
+    ///
+    /// # Errors
+    /// That of `append`.
+    pub fn push<E>(
+        &mut self,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Option<Payload>, E> {
+        let start = self.bytes.len();
+        append(&mut self.bytes)?;
+        let bounds = u32::try_from(start).ok();
+        let bounds = bounds.zip(u32::try_from(self.bytes.len()).ok());
+        Ok(bounds.map(|(start, end)| Payload {
+            page: Arc::clone(&self.page),
             start,
             end,
-        })
+        }))
+    }
+
+    /// The page is whole: its payloads are what was appended.
+    pub fn close(self) {
+        // Nobody else has a place to set it.
+        _ = self.page.set(self.bytes);
     }
 }
 
@@ -27,7 +61,7 @@ impl From<Vec<u8>> for Payload {
     fn from(data: Vec<u8>) -> Self {
         let end = u32::try_from(data.len()).unwrap_or(u32::MAX);
         Self {
-            page: Arc::new(data),
+            page: Arc::new(OnceLock::from(data)),
             start: 0,
             end,
         }
@@ -38,7 +72,9 @@ impl Deref for Payload {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.page[self.start as usize..self.end as usize]
+        let page = self.page.get();
+        page.and_then(|page| page.get(self.start as usize..self.end as usize))
+            .unwrap_or_default()
     }
 }
 
@@ -62,12 +98,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_is_a_part_of_its_page() {
-        let page = Arc::new(b"onetwo".to_vec());
-        assert_eq!(&*Payload::of(&page, 3, 6).expect("inside"), b"two");
-        assert_eq!(&*Payload::of(&page, 6, 6).expect("inside"), b"");
-        assert_eq!(Payload::of(&page, 3, 7), None);
-        assert_eq!(Payload::of(&page, 3, 2), None);
-        assert_eq!(&*Payload::from(b"one".to_vec()), b"one");
+    fn payloads_are_parts_of_their_page_once_it_is_whole() {
+        let mut payloads = Payloads::with_capacity(0);
+        let mut push = |data: &[u8]| {
+            let append = |bytes: &mut Vec<u8>| {
+                bytes.extend_from_slice(data);
+                Ok::<_, ()>(())
+            };
+            payloads.push(append).expect("appended").expect("a place")
+        };
+        let three = [push(b"one"), push(b""), push(b"three")];
+        assert_eq!(three.each_ref().map(|one| one.len()), [0, 0, 0]);
+        payloads.close();
+        assert_eq!(
+            three.each_ref().map(|one| &**one),
+            [&b"one"[..], b"", b"three"]
+        );
+        assert_eq!(three[0], Payload::from(b"one".to_vec()));
+        let mut refused = Payloads::default();
+        assert_eq!(refused.push(|_| Err("why")).expect_err("as said"), "why");
     }
 }

@@ -76,7 +76,6 @@ fn what_is_no_page_is_refused() {
         &record(r#"{"Data":"e!==","SequenceNumber":"7"}"#),
         &record(r#"{"Data":null,"SequenceNumber":"7"}"#),
         &record(r#"{"Data":[1],"SequenceNumber":"7"}"#),
-        &record(r#"{"Data":"","Data":"","SequenceNumber":"7"}"#),
         &record(r#"{"SequenceNumber":"7"}"#),
         &record(r#"{"Data":""}"#),
     ] {
