@@ -27,6 +27,7 @@ use super::{
     stage::{Props, Stage},
 };
 use crate::{
+    fleet::memory::{Page, growth_bound},
     ledger::Tally,
     pace::{Pace, Rate},
     pack::Packing,
@@ -66,6 +67,7 @@ struct Seen {
     in_flight_most: u64,
     read_ahead_most: u64,
     behind_most: u64,
+    /// At the last look.
     behind_at_end: u64,
 }
 
@@ -93,6 +95,8 @@ pub struct Report {
     pub cpu_us_per_swipe: f64,
     pub resident_before_bytes: u64,
     pub resident_peak_bytes: u64,
+    /// By how much memory may grow.
+    pub growth_bound_bytes: u64,
     pub in_flight_most_bytes: u64,
     pub read_ahead_most_bytes: u64,
     pub behind_most: u64,
@@ -276,6 +280,14 @@ impl Stage {
     }
 }
 
+/// What the daemon reads at once; who subscribes may poll for a while.
+fn page(args: &DrainArgs) -> Page {
+    match args.aggregate {
+        None => Page::PLAIN,
+        Some(_) => Page::AGGREGATES,
+    }
+}
+
 impl Report {
     fn of(args: &DrainArgs, rate: Rate, ran: &Ran, tally: &Tally, seen: Seen) -> Self {
         let live = &ran.report;
@@ -300,6 +312,7 @@ impl Report {
             cpu_us_per_swipe: seen.cpu_seconds * 1e6 / swipes,
             resident_before_bytes: seen.resident_before,
             resident_peak_bytes: seen.resident_peak,
+            growth_bound_bytes: growth_bound(args.shards, page(args)),
             in_flight_most_bytes: seen.in_flight_most,
             read_ahead_most_bytes: seen.read_ahead_most,
             behind_most: seen.behind_most,
@@ -327,9 +340,15 @@ impl Report {
             (2, "verification failed")
         } else if !self.caught_up_seconds.is_some_and(in_time) {
             (1, "not caught up in time")
+        } else if self.resident_peak_bytes > self.most_resident_bytes() {
+            (1, "took too much memory")
         } else {
             (0, "caught up; every swipe decided and right")
         }
+    }
+
+    fn most_resident_bytes(&self) -> u64 {
+        self.resident_before_bytes + self.growth_bound_bytes
     }
 
     /// For people.
@@ -342,7 +361,7 @@ impl Report {
         let mut text = format!(
             "backlog    {} swipes on {} shards, {}; {} new ones meanwhile, {:.0} a second\n\
              caught up  {caught_up} (deadline {} s), {:.0} swipes/s; CPU of the daemon {:.1} s, {:.3} us a swipe\n\
-             memory     {:.0} MiB before, {:.0} MiB at its peak; {:.1} MiB read ahead, {:.1} MiB of requests under way at most\n\
+             memory     {:.0} MiB before, {:.0} MiB at its peak (bound {:.0} MiB); {:.1} MiB read ahead, {:.1} MiB of requests under way at most\n\
              behind     {} swipes at most, {} at the end\n\
              lost {}, wrong {}, contradictory {}, unexpected {}, repeats {}\n",
             self.backlog,
@@ -356,6 +375,7 @@ impl Report {
             self.cpu_us_per_swipe,
             mib(self.resident_before_bytes),
             mib(self.resident_peak_bytes),
+            mib(self.most_resident_bytes()),
             mib(self.read_ahead_most_bytes),
             mib(self.in_flight_most_bytes),
             self.behind_most,
