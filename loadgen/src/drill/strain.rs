@@ -4,8 +4,9 @@
 //! read ahead, how far it is behind. The fault ends by itself, and then the worker has to catch up, by itself as well. With a
 //! sink that lets little through comes a burst of swipes: more than a worker may hold, so that one without bounds is found out.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use anyhow::Context;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -16,7 +17,10 @@ use super::{
 };
 use crate::{
     fleet::memory::{Page, growth_bound},
-    standin::kinesis::{Fault, Faults, Mishap, Store, stream::Stream},
+    standin::{
+        Standins,
+        kinesis::{Fault, Faults, Mishap, Store, stream::Stream},
+    },
 };
 
 /// How long a sink is slow or refuses, in full and in short.
@@ -43,6 +47,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Events of a subscription that go well before it is half-open.
 const EVENTS_BEFORE: u32 = 3;
 
+/// From renewal to renewal of a subscription where one has to meet a fault soon: just above the five seconds in which the service
+/// refuses a second one.
+const RENEW_MS: u64 = 6000;
+
 /// The service side of a scene: what can go wrong there, and what comes then.
 pub struct Service {
     /// Its faults.
@@ -55,6 +63,30 @@ pub struct Service {
     pub decisions: String,
     /// Swipes that come when a sink fails.
     pub burst: Option<Arc<Burst>>,
+}
+
+/// What the workers are told beside their configuration. Half-open is a connection that all shards share: HTTP/2, so TLS; and
+/// subscriptions are renewed every few seconds, so that one meets it soon.
+pub fn environment(
+    scene: Scene,
+    standins: &Standins,
+    directory: &Path,
+) -> anyhow::Result<Vec<(&'static str, String)>> {
+    if !scene.is_strain() {
+        return Ok(Vec::new());
+    }
+    let mut environment = vec![("SWIPED_SWIPES__RETRIEVAL", "fan_out".to_owned())];
+    if let Some(tls) = &standins.kinesis_tls {
+        let ca_file = directory.join("ca.pem");
+        std::fs::write(&ca_file, &tls.ca_pem)
+            .with_context(|| format!("cannot write {}", ca_file.display()))?;
+        environment.extend([
+            ("SWIPED_SWIPES__RENEW_MS", RENEW_MS.to_string()),
+            ("SWIPED_AWS__CA_FILE", ca_file.display().to_string()),
+            ("SWIPED_AWS__ENDPOINTS__KINESIS", tls.url.clone()),
+        ]);
+    }
+    Ok(environment)
 }
 
 /// How a worker lived through it.
