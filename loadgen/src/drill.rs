@@ -1,5 +1,6 @@
 //! `loadgen fleet`: failover drills. Real processes are killed, drained, replaced, paused and joined while swipes flow
-//! over every shard; a table says how long shards stood idle, and what was lost or decided twice.
+//! over every shard; a table says how long shards stood idle, and what was lost or decided twice. Then it is the service that
+//! fails, slow, throttling or mute, and a second table says what memory that took and how soon it was made up for.
 //!
 //! Each scene has stand-ins, workers and traffic of its own. Nothing is sent twice, so a swipe that has two decisions
 //! was decided twice. The idle time of a shard is the longest time between two of its decisions as seen on the
@@ -10,6 +11,7 @@ mod outcome;
 mod scene;
 mod script;
 mod strain;
+mod tables;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,7 +34,6 @@ use crate::{
     run::{self, Ran, RunArgs},
     seed,
     stage::{self, Scratch},
-    standin::Standins,
     target::Target,
     verify,
 };
@@ -41,7 +42,7 @@ use burst::Burst;
 use outcome::Outcome;
 use scene::Scene;
 use script::{Course, Script};
-use strain::Service;
+use strain::{Service, environment};
 
 /// Cards: enough to spread over all shards, and few enough that a worker that starts scans them in a moment. The database
 /// stand-in does one thing at a time, as DynamoDB does not: heartbeats of the others wait behind a long scan.
@@ -59,10 +60,6 @@ const OBSERVE_EVERY_MS: u64 = 50;
 
 /// Shards of the decision stream: enough for a backlog, and no more, since each is asked all the time.
 const DECISION_SHARDS: i32 = 8;
-
-/// From renewal to renewal of a subscription where one has to meet a fault soon: just above the five seconds in which the service
-/// refuses a second one.
-const RENEW_MS: u64 = 6000;
 
 /// How long workers may take until they share the leases evenly, before anything happens.
 const BALANCED_WITHIN: Duration = Duration::from_secs(30);
@@ -112,10 +109,10 @@ pub async fn run(args: &DrillArgs, stop: CancellationToken) -> anyhow::Result<u8
         })?);
         eprintln!(
             "{}",
-            outcome::table(&outcomes[outcomes.len() - 1..]).trim_end()
+            tables::text(&outcomes[outcomes.len() - 1..]).trim_end()
         );
     }
-    print!("{}", outcome::table(&outcomes));
+    print!("{}", tables::text(&outcomes));
     if let Some(path) = &args.json {
         outcome::write_json(&outcomes, path)?;
     }
@@ -232,30 +229,6 @@ async fn play(
     }
     outcome.judge(scene);
     Ok(outcome)
-}
-
-/// What the workers are told beside their configuration. Half-open is a connection that all shards share: HTTP/2, so TLS; and
-/// subscriptions are renewed every few seconds, so that one meets it soon.
-fn environment(
-    scene: Scene,
-    standins: &Standins,
-    directory: &Path,
-) -> anyhow::Result<Vec<(&'static str, String)>> {
-    if !scene.is_strain() {
-        return Ok(Vec::new());
-    }
-    let mut environment = vec![("SWIPED_SWIPES__RETRIEVAL", "fan_out".to_owned())];
-    if let Some(tls) = &standins.kinesis_tls {
-        let ca_file = directory.join("ca.pem");
-        std::fs::write(&ca_file, &tls.ca_pem)
-            .with_context(|| format!("cannot write {}", ca_file.display()))?;
-        environment.extend([
-            ("SWIPED_SWIPES__RENEW_MS", RENEW_MS.to_string()),
-            ("SWIPED_AWS__CA_FILE", ca_file.display().to_string()),
-            ("SWIPED_AWS__ENDPOINTS__KINESIS", tls.url.clone()),
-        ]);
-    }
-    Ok(environment)
 }
 
 async fn prepare(

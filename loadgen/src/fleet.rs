@@ -2,6 +2,7 @@
 
 pub(crate) mod daemon;
 mod holdings;
+pub(crate) mod memory;
 mod vitals;
 
 use std::{

@@ -50,7 +50,8 @@ struct Cli {
 enum Command {
     /// All of it on one machine: stand-ins, daemons, traffic, verification, summary
     Demo(Box<demo::DemoArgs>),
-    /// Failover drills: workers killed, drained, replaced, paused and joined under traffic; a table of what it cost
+    /// Failover drills: workers killed, drained, replaced, paused and joined under traffic, sinks slow and throttling, a
+    /// connection half-open; a table of what it cost
     Fleet(drill::DrillArgs),
     /// One backlog, drained by a bare SDK loop and by the daemon: CPU per swipe, rate, ratio
     Drain(Box<drain::DrainArgs>),

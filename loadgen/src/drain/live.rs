@@ -4,6 +4,8 @@
 //! read. Caught up is who is behind by less than a second of the traffic. Then the traffic goes on for a while, ends, and every
 //! decision is looked at: those to the traffic as they come, those to the backlog afterwards.
 
+mod outcome;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex, atomic::AtomicU64},
@@ -11,7 +13,6 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use serde::Serialize;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep},
@@ -21,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Course, DrainArgs, Sink,
     backlog::Backlog,
-    outcome::quotient,
     process::{Extra, Swiped},
     readback::lock,
     stage::{Props, Stage},
@@ -31,10 +31,10 @@ use crate::{
     pace::{Pace, Rate},
     pack::Packing,
     progress::Progress,
-    report::{self, Environment},
     run::{self, Ran, RunArgs},
     stage::Scratch,
 };
+use outcome::Report;
 
 /// Who is behind by less than what comes in so long has caught up.
 const AT_TIP: Duration = Duration::from_secs(1);
@@ -51,6 +51,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// After so many deadlines nobody waits any more.
 const DEADLINES: u32 = 2;
 
+/// Leases that the daemon gave up since its heartbeats were late: what it had not checkpointed is decided again.
+const FENCED: &str = r#"swiped_lease_events_total{event="fenced"}"#;
+
 /// How long to wait for answers after the last swipe, and how often each shard of the decisions is read.
 const DRAIN_S: f64 = 30.0;
 const OBSERVE_EVERY_MS: u64 = 50;
@@ -66,46 +69,9 @@ struct Seen {
     in_flight_most: u64,
     read_ahead_most: u64,
     behind_most: u64,
+    /// At the last look.
     behind_at_end: u64,
-}
-
-/// How the daemon caught up.
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct Report {
-    pub v: u32,
-    pub verdict: &'static str,
-    pub exit_code: u8,
-    pub shards: u32,
-    pub aggregate: usize,
-    pub retrieval: &'static str,
-    /// Swipes of the backlog, and new ones.
-    pub backlog: u64,
-    pub live: u64,
-    pub live_rate: f64,
-    pub deadline_seconds: u64,
-    /// From the backlog to being caught up; nothing when it never was.
-    pub caught_up_seconds: Option<f64>,
-    /// Swipes a second meanwhile.
-    pub swipes_per_second: f64,
-    /// CPU time of the daemon meanwhile.
-    pub cpu_seconds: f64,
-    pub cpu_us_per_swipe: f64,
-    pub resident_before_bytes: u64,
-    pub resident_peak_bytes: u64,
-    pub in_flight_most_bytes: u64,
-    pub read_ahead_most_bytes: u64,
-    pub behind_most: u64,
-    /// At the end of the traffic.
-    pub behind_at_end: u64,
-    pub live_latency_ms: report::Percentiles,
-    pub lost: u64,
-    pub wrong: u64,
-    pub contradictory: u64,
-    pub unexpected: u64,
-    pub duplicates: u64,
-    pub problems: Vec<String>,
-    pub environment: Environment,
+    fenced: u64,
 }
 
 /// Lets the daemon catch up and prints how that went; the exit code of the contract.
@@ -134,7 +100,8 @@ pub(super) async fn run(
         std::fs::write(path, text + "\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if report.exit_code == 0 && !args.keep {
+    // Why somebody was answered twice is in the log.
+    if report.exit_code == 0 && report.duplicates == 0 && !args.keep {
         scratch.remove()?;
     } else {
         println!("logs: {}", scratch.0.display());
@@ -248,6 +215,7 @@ impl Stage {
         while tail.elapsed() < TAIL {
             self.look(swiped, pace, start, &mut seen).await;
         }
+        seen.fenced = swiped.metric(FENCED).await.unwrap_or(0.0) as u64;
         Ok(seen)
     }
 
@@ -273,105 +241,5 @@ impl Stage {
         self.read_stream(props, &ledger, &unreadable).await?;
         let tally = lock(&ledger).settle(&[], false);
         Ok(tally)
-    }
-}
-
-impl Report {
-    fn of(args: &DrainArgs, rate: Rate, ran: &Ran, tally: &Tally, seen: Seen) -> Self {
-        let live = &ran.report;
-        let seconds = seen.caught_up.map(|took| took.as_secs_f64());
-        let pace = Pace::new(rate, seconds.unwrap_or(1.0).max(1e-3));
-        // What there was to do until then.
-        let swipes = (args.swipes + pace.total()) as f64;
-        let mut report = Self {
-            v: 1,
-            verdict: "",
-            exit_code: 0,
-            shards: args.shards,
-            aggregate: args.course().aggregate,
-            retrieval: args.retrieval.as_str(),
-            backlog: args.swipes,
-            live: live.swipes_sent,
-            live_rate: live.rate_requested,
-            deadline_seconds: args.deadline,
-            caught_up_seconds: seconds,
-            swipes_per_second: quotient(swipes, seconds.unwrap_or(0.0)),
-            cpu_seconds: seen.cpu_seconds,
-            cpu_us_per_swipe: seen.cpu_seconds * 1e6 / swipes,
-            resident_before_bytes: seen.resident_before,
-            resident_peak_bytes: seen.resident_peak,
-            in_flight_most_bytes: seen.in_flight_most,
-            read_ahead_most_bytes: seen.read_ahead_most,
-            behind_most: seen.behind_most,
-            behind_at_end: seen.behind_at_end,
-            live_latency_ms: live.latency_ms,
-            lost: tally.lost + live.lost,
-            wrong: tally.wrong + live.wrong,
-            contradictory: tally.contradictory + live.contradictory,
-            unexpected: tally.unexpected + live.unexpected,
-            duplicates: tally.duplicates + live.duplicates,
-            problems: [&tally.problems[..], &live.problems].concat(),
-            environment: Environment {
-                seed: args.seed,
-                cards: args.cards,
-                ..Environment::here()
-            },
-        };
-        (report.exit_code, report.verdict) = report.judged();
-        report
-    }
-
-    fn judged(&self) -> (u8, &'static str) {
-        let in_time = |seconds: f64| seconds <= self.deadline_seconds as f64;
-        if self.lost + self.wrong + self.contradictory + self.unexpected > 0 {
-            (2, "verification failed")
-        } else if !self.caught_up_seconds.is_some_and(in_time) {
-            (1, "not caught up in time")
-        } else {
-            (0, "caught up; every swipe decided and right")
-        }
-    }
-
-    /// For people.
-    pub fn text(&self) -> String {
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let caught_up = self.caught_up_seconds.map_or_else(
-            || "never".to_owned(),
-            |seconds| format!("after {seconds:.1} s"),
-        );
-        let mut text = format!(
-            "backlog    {} swipes on {} shards, {}; {} new ones meanwhile, {:.0} a second\n\
-             caught up  {caught_up} (deadline {} s), {:.0} swipes/s; CPU of the daemon {:.1} s, {:.3} us a swipe\n\
-             memory     {:.0} MiB before, {:.0} MiB at its peak; {:.1} MiB read ahead, {:.1} MiB of requests under way at most\n\
-             behind     {} swipes at most, {} at the end\n\
-             lost {}, wrong {}, contradictory {}, unexpected {}, repeats {}\n",
-            self.backlog,
-            self.shards,
-            self.retrieval,
-            self.live,
-            self.live_rate,
-            self.deadline_seconds,
-            self.swipes_per_second,
-            self.cpu_seconds,
-            self.cpu_us_per_swipe,
-            mib(self.resident_before_bytes),
-            mib(self.resident_peak_bytes),
-            mib(self.read_ahead_most_bytes),
-            mib(self.in_flight_most_bytes),
-            self.behind_most,
-            self.behind_at_end,
-            self.lost,
-            self.wrong,
-            self.contradictory,
-            self.unexpected,
-            self.duplicates,
-        );
-        for problem in &self.problems {
-            text.push_str(problem);
-            text.push('\n');
-        }
-        text.push_str(self.verdict);
-        text.push('\n');
-        text
     }
 }

@@ -4,8 +4,9 @@
 //! read ahead, how far it is behind. The fault ends by itself, and then the worker has to catch up, by itself as well. With a
 //! sink that lets little through comes a burst of swipes: more than a worker may hold, so that one without bounds is found out.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use anyhow::Context;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -14,7 +15,13 @@ use super::{
     scene::Scene,
     script::{Script, seconds},
 };
-use crate::standin::kinesis::{Fault, Faults, Mishap, Store};
+use crate::{
+    fleet::memory::{Page, growth_bound},
+    standin::{
+        Standins,
+        kinesis::{Fault, Faults, Mishap, Store, stream::Stream},
+    },
+};
 
 /// How long a sink is slow or refuses, in full and in short.
 const LASTING: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(8)];
@@ -40,18 +47,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Events of a subscription that go well before it is half-open.
 const EVENTS_BEFORE: u32 = 3;
 
-/// What a worker may grow by for each shard it reads, in bytes. What all shards share is bounded besides (128 MiB of events, 64
-/// MiB of requests), which is more than so few shards come to.
-///
-/// * Events, one that is handled and one that is read ahead: 2 MiB each at most (service limit of a subscription).
-/// * The next one as it comes from the network: base64, in a buffer that grows by doubling, and once more as it is taken apart.
-/// * Requests: 8 under way of 500 decisions of 430 bytes, each four times (events, entries, base64, the socket).
-/// * What was decided of the event that is handled: 2 MiB are 8000 swipes, 250 bytes each as decided and 430 as an event.
-const GROWTH_OF_A_SHARD: u64 =
-    2 * (2 << 20) + (4 << 20) + (2 << 20) + 4 * 8 * 500 * 430 + 8000 * (250 + 430);
-
-/// What the allocator keeps beyond what is in use: freed blocks between others.
-const SLACK: u64 = 32 << 20;
+/// From renewal to renewal of a subscription where one has to meet a fault soon: just above the five seconds in which the service
+/// refuses a second one.
+const RENEW_MS: u64 = 6000;
 
 /// The service side of a scene: what can go wrong there, and what comes then.
 pub struct Service {
@@ -67,6 +65,30 @@ pub struct Service {
     pub burst: Option<Arc<Burst>>,
 }
 
+/// What the workers are told beside their configuration. Half-open is a connection that all shards share: HTTP/2, so TLS; and
+/// subscriptions are renewed every few seconds, so that one meets it soon.
+pub fn environment(
+    scene: Scene,
+    standins: &Standins,
+    directory: &Path,
+) -> anyhow::Result<Vec<(&'static str, String)>> {
+    if !scene.is_strain() {
+        return Ok(Vec::new());
+    }
+    let mut environment = vec![("SWIPED_SWIPES__RETRIEVAL", "fan_out".to_owned())];
+    if let Some(tls) = &standins.kinesis_tls {
+        let ca_file = directory.join("ca.pem");
+        std::fs::write(&ca_file, &tls.ca_pem)
+            .with_context(|| format!("cannot write {}", ca_file.display()))?;
+        environment.extend([
+            ("SWIPED_SWIPES__RENEW_MS", RENEW_MS.to_string()),
+            ("SWIPED_AWS__CA_FILE", ca_file.display().to_string()),
+            ("SWIPED_AWS__ENDPOINTS__KINESIS", tls.url.clone()),
+        ]);
+    }
+    Ok(environment)
+}
+
 /// How a worker lived through it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Strain {
@@ -76,12 +98,15 @@ pub struct Strain {
     pub recovered_ms: Option<u64>,
     /// Most swipes that were on the stream and not dealt with.
     pub behind_most: u64,
-    /// Resident memory before, at its peak, and by how much it may grow, in bytes.
+    /// Resident memory before, in bytes.
     pub resident_before: u64,
+    /// Its peak, until the backlog was gone.
     pub resident_peak: u64,
+    /// By how much it may grow, in bytes.
     pub growth_bound: u64,
-    /// Most bytes of requests under way, and of events read ahead.
+    /// Most bytes of requests under way.
     pub in_flight_most: u64,
+    /// Most bytes of events that were read and not yet stored.
     pub read_ahead_most: u64,
 }
 
@@ -139,7 +164,7 @@ impl Script {
         let vitals = self.fleet.vitals().await;
         Strain {
             resident_before: vitals.resident_kib << 10,
-            growth_bound: u64::from(self.leases) * GROWTH_OF_A_SHARD + SLACK,
+            growth_bound: growth_bound(self.leases, Page::EVENT),
             ..Strain::default()
         }
     }
@@ -171,7 +196,7 @@ impl Script {
 
     /// Swipes on the stream so far.
     fn put(&self) -> u64 {
-        let put = |stream: &mut crate::standin::kinesis::stream::Stream| Ok(stream.records_put());
+        let put = |stream: &mut Stream| Ok(stream.records_put());
         let put = self.service.store.with(&self.service.swipes, put);
         put.unwrap_or_default()
     }

@@ -9,7 +9,7 @@ fn drain(name: &str, words: &[&str]) -> (Output, Value) {
     let file = format!("swiped-{name}-{}.json", std::process::id());
     let file = std::env::temp_dir().join(file);
     let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args(["drain", "--cards", "300", "--rounds", "1", "--json"])
+        .args(["drain", "--cards", "300", "--json"])
         .arg(&file)
         .args(words)
         .output()
@@ -30,7 +30,8 @@ fn drain(name: &str, words: &[&str]) -> (Output, Value) {
 
 #[test]
 fn a_backlog_is_drained_by_both_and_every_swipe_is_decided_once() {
-    let words = ["--shards", "2", "--swipes", "3000", "--max-ratio", "1000"];
+    let words = "--rounds 1 --shards 2 --swipes 3000 --max-ratio 1000";
+    let words: Vec<&str> = words.split(' ').collect();
     let (output, report) = drain("plain", &words);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}");
@@ -58,8 +59,7 @@ fn a_backlog_is_drained_by_both_and_every_swipe_is_decided_once() {
 
 #[test]
 fn aggregates_go_to_the_table_and_a_missed_objective_is_told() {
-    let words =
-        "--shards 2 --swipes 1500 --aggregate 20 --sink table --look-ups --min-per-core 1e12";
+    let words = "--rounds 1 --shards 2 --swipes 1500 --aggregate 20 --sink table --look-ups --min-per-core 1e12";
     let words: Vec<&str> = words.split(' ').collect();
     let (output, report) = drain("table", &words);
     assert_eq!(output.status.code(), Some(1));
@@ -67,4 +67,23 @@ fn aggregates_go_to_the_table_and_a_missed_objective_is_told() {
     assert_eq!((&row["decided"], &row["lost"]), (&1500.into(), &0.into()));
     assert!(row["swipe_records"].as_u64() < Some(200), "{row}");
     assert_eq!(row["replay"]["swipes"], 1500);
+}
+
+#[test]
+fn the_daemon_catches_up_on_a_backlog_while_swipes_go_on() {
+    let words = "--shards 2 --swipes 6000 --live 200 --deadline 30";
+    let words: Vec<&str> = words.split(' ').collect();
+    let (output, report) = drain("live", &words);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("caught up; every swipe decided"), "{said}");
+    for field in ["lost", "wrong", "contradictory", "unexpected", "duplicates"] {
+        assert_eq!(report[field], 0, "{field}");
+    }
+    assert!(report["live"].as_u64() > Some(400), "{report}");
+    assert!(report["behind_most"].as_u64() > Some(3000), "{report}");
+    assert!(report["behind_at_end"].as_u64() <= Some(200), "{report}");
+    for field in ["caught_up_seconds", "cpu_seconds", "resident_peak_bytes"] {
+        assert!(report[field].as_f64() > Some(0.0), "{field}");
+    }
 }

@@ -19,4 +19,5 @@ mod presence;
 mod rejects;
 mod reshard;
 mod rows;
+mod sinks;
 mod staleness;
