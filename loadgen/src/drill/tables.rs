@@ -48,10 +48,14 @@ fn strain_table(outcomes: &[&Outcome]) -> String {
             || "never".to_owned(),
             |took| format!("{:.1} s", took as f64 / 1e3),
         );
+        let bound = strain.growth_bound.map_or_else(
+            || "none".to_owned(),
+            |growth| format!("{:.0}", mib(strain.resident_before + growth)),
+        );
         // Writing to a String cannot fail.
         _ = writeln!(
             text,
-            "{:<9} {:>6} {:>7} {:>4} {:>5} {:>13} {:>7} {:>7.1} {:>11} {caught_up:>9} {:>10.0} {:>9.0} {:>9.0} {:>11.1} {:>9.1} {:>15}  {}",
+            "{:<9} {:>6} {:>7} {:>4} {:>5} {:>13} {:>7} {:>7.1} {:>11} {caught_up:>9} {:>10.0} {:>9.0} {bound:>9} {:>11.1} {:>9.1} {:>15}  {}",
             outcome.scene,
             outcome.shards,
             outcome.sent,
@@ -63,7 +67,6 @@ fn strain_table(outcomes: &[&Outcome]) -> String {
             strain.behind_most,
             mib(strain.resident_before),
             mib(strain.resident_peak),
-            mib(strain.resident_before + strain.growth_bound),
             mib(strain.read_ahead_most),
             mib(strain.in_flight_most),
             outcome.longest_idle_ms,
