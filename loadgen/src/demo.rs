@@ -59,12 +59,27 @@ pub struct DemoArgs {
     /// Write decisions to the stream alone, not to the table
     #[arg(long)]
     no_table: bool,
+    /// Let the workers poll each shard so often, in milliseconds; otherwise they read by fan-out, which the stand-in serves
+    /// five times a second
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(10..=60_000))]
+    poll_ms: Option<u32>,
     /// Keep the directory with configurations and logs, also when all is well
     #[arg(long)]
     keep: bool,
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// How the workers read, when that is not left to them.
+fn reading(args: &DemoArgs) -> Vec<(&'static str, String)> {
+    let Some(poll_ms) = args.poll_ms else {
+        return Vec::new();
+    };
+    vec![
+        ("SWIPED_SWIPES__RETRIEVAL", "polling".to_owned()),
+        ("SWIPED_SWIPES__POLL_MS", poll_ms.to_string()),
+    ]
 }
 
 /// Runs the demo and prints its summary; the exit code of the contract.
@@ -157,7 +172,7 @@ async fn prepare(
     };
     seed::prepare(clients, target, args.shards, &world, progress).await?;
     progress.show(&format!("starting {} workers", args.workers));
-    let mut fleet = Fleet::start(directory, target, args.workers as usize, Vec::new())?;
+    let mut fleet = Fleet::start(directory, target, args.workers as usize, reading(args))?;
     fleet.wait_until_ready(args.shards).await?;
     Ok((world, fleet))
 }
