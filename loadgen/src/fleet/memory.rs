@@ -49,10 +49,10 @@ impl Page {
     }
 }
 
-/// By how many bytes a worker may grow that reads so many shards by such pages. A quarter more than they hold: freed blocks that the
-/// allocator keeps between others.
+/// By how many bytes a worker may grow that reads so many shards by such pages. Half as much again: freed blocks that
+/// the allocator keeps between others, and for a second before it gives them back.
 pub fn growth_bound(shards: u32, page: Page) -> u64 {
-    u64::from(shards) * page.held() / 4 * 5
+    u64::from(shards) * page.held() / 2 * 3
 }
 
 #[cfg(test)]
@@ -63,6 +63,6 @@ mod tests {
     fn a_shard_takes_some_tens_of_mib_and_pages_of_aggregates_the_most() {
         let mib = [Page::EVENT, Page::PLAIN, Page::AGGREGATES].map(|page| page.held() >> 20);
         assert_eq!(mib, [27, 34, 77]);
-        assert_eq!(growth_bound(4, Page::EVENT), Page::EVENT.held() * 5);
+        assert_eq!(growth_bound(4, Page::EVENT), Page::EVENT.held() * 6);
     }
 }
