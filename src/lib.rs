@@ -13,7 +13,8 @@
 //! cache, and how many cards are in an area. A record between two checkpoints always ends as a stored decision or a stored reject.
 //!
 //! A shard is read by fan-out where that is to be had, and by polling elsewhere, or for a while after fan-out failed
-//! (`pipeline::reader`; `aws::kinesis_fan_out`, `aws::kinesis_polling`).
+//! (`pipeline::reader`; `aws::kinesis_fan_out`, `aws::kinesis_polling`). What every swipe goes through, the bodies of GetRecords and
+//! PutRecords, is read and written here instead of by the SDK (`aws::kinesis_wire`).
 //!
 //! # Invariants
 //!
