@@ -95,11 +95,7 @@ pub async fn run(args: &DemoArgs, stop: CancellationToken) -> anyhow::Result<u8>
     if let Some(path) = &args.json {
         report.write(path)?;
     }
-    if report.exit_code == 0 && !args.keep {
-        scratch.remove()?;
-    } else {
-        println!("logs: {}", scratch.0.display());
-    }
+    scratch.close(report.exit_code != 0 || args.keep)?;
     Ok(report.exit_code)
 }
 

@@ -117,11 +117,7 @@ pub async fn run(args: &DrillArgs, stop: CancellationToken) -> anyhow::Result<u8
         outcome::write_json(&outcomes, path)?;
     }
     let code = outcomes.iter().map(Outcome::exit_code).max().unwrap_or(0);
-    if code == 0 && !args.keep {
-        scratch.remove()?;
-    } else {
-        println!("logs: {}", scratch.0.display());
-    }
+    scratch.close(code != 0 || args.keep)?;
     Ok(code)
 }
 

@@ -52,11 +52,15 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    /// Removes it with all that is in it.
+    /// The end of a command: says where the logs are when they are kept, and removes it with all that is in it when not.
     ///
     /// # Errors
     /// When it cannot be removed.
-    pub fn remove(self) -> anyhow::Result<()> {
+    pub fn close(self, keep: bool) -> anyhow::Result<()> {
+        if keep {
+            println!("logs: {}", self.0.display());
+            return Ok(());
+        }
         std::fs::remove_dir_all(&self.0)
             .with_context(|| format!("cannot remove {}", self.0.display()))
     }

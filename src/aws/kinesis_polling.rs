@@ -54,7 +54,7 @@ impl PolledStream {
         let reply = reply.map_err(|error| fault("DescribeStreamSummary", &error))?;
         let summary = reply.stream_description_summary;
         let strategy = summary.and_then(|summary| summary.record_distribution_strategy);
-        Ok(strategy != Some(RecordDistributionStrategy::Auto))
+        Ok(obeys_keys(strategy.as_ref()))
     }
 
     async fn page(&self, iterator: ShardIterator, limit: i32) -> Result<Page, Fault> {
@@ -174,6 +174,11 @@ fn shard_info(shard: &Shard) -> ShardInfo {
             })
             .unwrap_or_default(),
     }
+}
+
+/// Whether a stream of that distribution strategy puts records where their partition keys say.
+pub(super) fn obeys_keys(strategy: Option<&RecordDistributionStrategy>) -> bool {
+    strategy != Some(&RecordDistributionStrategy::Auto)
 }
 
 pub(super) fn transient(operation: &'static str, what: &str) -> Fault {

@@ -1,14 +1,15 @@
 //! A stream that is written: PutRecords, and which of its entries failed.
 
-use aws_sdk_kinesis::{Client, types::RecordDistributionStrategy};
+use aws_sdk_kinesis::Client;
 
 use crate::{
     aws::{
         fault,
+        kinesis_polling::{obeys_keys, transient},
         kinesis_wire::{Exchange, entries, results},
     },
     model::decision::Event,
-    ports::{EventStream, Failed, Fault, FaultKind},
+    ports::{EventStream, Failed, Fault},
 };
 
 /// The stream of that name.
@@ -33,15 +34,12 @@ impl StreamSink {
         let call = self.client.describe_stream_summary();
         let reply = call.stream_name(&self.stream).send().await;
         let reply = reply.map_err(|error| fault(OPERATION, &error))?;
-        let summary = reply.stream_description_summary.ok_or_else(|| Fault {
-            kind: FaultKind::Transient,
-            operation: OPERATION,
-            message: "a reply without a description".to_owned(),
-        })?;
-        let strategy = summary.record_distribution_strategy;
+        let summary = reply.stream_description_summary;
+        let summary =
+            summary.ok_or_else(|| transient(OPERATION, "a reply without a description"))?;
         Ok(Shape {
             shards: summary.open_shard_count.unsigned_abs(),
-            keeps_order: strategy != Some(RecordDistributionStrategy::Auto),
+            keeps_order: obeys_keys(summary.record_distribution_strategy.as_ref()),
         })
     }
 }
@@ -75,11 +73,7 @@ impl EventStream for StreamSink {
         let results = reply.take().unwrap_or_default();
         if results.count != events.len() {
             let message = format!("{} results for {} entries", results.count, events.len());
-            return Err(Fault {
-                kind: FaultKind::Transient,
-                operation: OPERATION,
-                message,
-            });
+            return Err(transient(OPERATION, &message));
         }
         Ok(results.failed)
     }
@@ -88,7 +82,7 @@ impl EventStream for StreamSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::kinesis_wire::canned;
+    use crate::{aws::kinesis_wire::canned, ports::FaultKind};
 
     const EVENTS: [Event<'_>; 2] = [
         Event {

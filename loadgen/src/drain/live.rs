@@ -101,11 +101,7 @@ pub(super) async fn run(
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     // Why somebody was answered twice is in the log.
-    if report.exit_code == 0 && report.duplicates == 0 && !args.keep {
-        scratch.remove()?;
-    } else {
-        println!("logs: {}", scratch.0.display());
-    }
+    scratch.close(report.exit_code != 0 || report.duplicates != 0 || args.keep)?;
     Ok(report.exit_code)
 }
 
