@@ -121,16 +121,7 @@ impl Fleet {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        self.daemons.push(Daemon {
-            name,
-            child,
-            admin,
-            asked: None,
-            paused: false,
-            status: None,
-            cpu_seconds: 0.0,
-            rss_kib: None,
-        });
+        self.daemons.push(Daemon::of(name, child, admin));
         Ok(())
     }
 

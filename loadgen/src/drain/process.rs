@@ -101,16 +101,7 @@ impl Swiped {
             .stderr(output)
             .spawn()
             .context("cannot start the daemon")?;
-        let daemon = Daemon {
-            name: name.to_owned(),
-            child,
-            admin,
-            asked: None,
-            paused: false,
-            status: None,
-            cpu_seconds: 0.0,
-            rss_kib: None,
-        };
+        let daemon = Daemon::of(name.to_owned(), child, admin);
         Ok(Self { daemon, log })
     }
 

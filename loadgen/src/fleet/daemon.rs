@@ -43,6 +43,20 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// A process that was started just now.
+    pub fn of(name: String, child: Child, admin: SocketAddr) -> Self {
+        Self {
+            name,
+            child,
+            admin,
+            asked: None,
+            paused: false,
+            status: None,
+            cpu_seconds: 0.0,
+            rss_kib: None,
+        }
+    }
+
     /// Looks at the process.
     pub fn sample(&mut self) {
         if self.status.is_some() {
