@@ -8,10 +8,14 @@
 //! schedule is never open for what allows and always in force for what denies, and the same holds where the
 //! access point's site is not known, since its local time is not.
 
+mod areas;
+
 use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 use jiff::tz::TimeZone;
+
+pub use areas::{AreaRules, Passage};
 
 use super::{
     change::{Effect, Entity, RuleItem},
@@ -20,7 +24,7 @@ use super::{
     write,
 };
 use crate::model::{
-    door::{Degraded, Egress, PassbackMode, Posture},
+    door::{Degraded, Egress, Posture},
     swipe::Direction,
 };
 
@@ -47,8 +51,10 @@ pub struct Point {
     pub site_lockdown: bool,
     /// Whether it leads from or to an area of which it is remembered who is inside.
     pub remembers: bool,
-    pub(super) area_from: Option<u32>,
-    pub(super) area_to: Option<u32>,
+    /// The number of the area that it leads from.
+    pub area_from: Option<u32>,
+    /// The number of the area that it leads to.
+    pub area_to: Option<u32>,
     pub(super) site: Option<u32>,
 }
 
@@ -63,46 +69,6 @@ pub(super) struct DeviceRules {
 pub(super) struct SiteRules {
     pub(super) zone: TimeZone,
     pub(super) calendars: Box<[u32]>,
-}
-
-/// An area as the rules read it: one in whose group it is remembered where cards are, because an area of it, or one that it lies
-/// within, has anti-passback, a limit, or a list of who is inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AreaRules {
-    /// Its id.
-    pub id: Arc<str>,
-    /// Its `AreaGroup`: a card is in one area of a group at a time. Without one, the area is a group of its own.
-    pub group: Arc<str>,
-    /// It, and every area that it lies within.
-    pub(super) within: Box<[Arc<str>]>,
-    /// The groups of all areas that share its outermost one, its own among them: who is counted there has to be known in
-    /// all of them, or a card would count twice.
-    pub(super) family: Box<[Arc<str>]>,
-    /// What entering twice costs.
-    pub passback: PassbackMode,
-    /// After so long without a passage what was remembered counts no more, in milliseconds; 0: it always counts.
-    pub passback_timeout_ms: i64,
-    /// How many cards it holds; 0: any number.
-    pub occupancy_upper: u32,
-    /// Whether an area of its family has a limit, so that cards are counted.
-    pub is_counted: bool,
-}
-
-impl AreaRules {
-    /// Whether who is in this area is in `other`, too.
-    pub fn is_within(&self, other: &str) -> bool {
-        self.within.iter().any(|area| **area == *other)
-    }
-
-    /// The groups in which it has to be known where a card is, before it moves here.
-    pub fn family(&self) -> &[Arc<str>] {
-        &self.family
-    }
-
-    /// It, and every area that it lies within.
-    pub fn within(&self) -> &[Arc<str>] {
-        &self.within
-    }
 }
 
 #[derive(Debug)]
@@ -125,22 +91,6 @@ impl Policy {
             Covered::Points(points) => points.binary_search(&point.id).is_ok(),
             Covered::AreaTo(area) => point.area_to == Some(*area),
         }
-    }
-}
-
-/// Where an access point leads.
-#[derive(Clone, Copy, Debug)]
-pub struct Passage<'a> {
-    /// The area that is left.
-    pub from: Option<&'a AreaRules>,
-    /// The area that is entered.
-    pub to: Option<&'a AreaRules>,
-}
-
-impl<'a> Passage<'a> {
-    /// Both areas.
-    pub fn areas(&self) -> impl Iterator<Item = &'a AreaRules> {
-        self.from.into_iter().chain(self.to)
     }
 }
 
@@ -168,9 +118,23 @@ pub enum Rights {
     Open,
 }
 
+/// Tells a rulebook from every other one that was ever written, however alike they are.
+#[derive(Clone, Debug, Default)]
+pub struct Edition(Arc<()>);
+
+impl PartialEq for Edition {
+    fn eq(&self, other: &Self) -> bool {
+        // Whoever compares holds it, so its place is not given to another.
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Edition {}
+
 /// The rules of the whole estate at one moment. The default is empty: it knows no door.
 #[derive(Debug, Default)]
 pub struct Rulebook {
+    pub(super) edition: Edition,
     pub(super) point_ids: HashMap<Box<str>, PointId, RandomState>,
     pub(super) points: Vec<Option<Point>>,
     pub(super) devices: HashMap<Box<str>, DeviceRules, RandomState>,
@@ -190,6 +154,11 @@ impl Rulebook {
         profiles: &Profiles,
     ) -> Self {
         write::rulebook(items, profiles)
+    }
+
+    /// Which rulebook this is.
+    pub fn edition(&self) -> &Edition {
+        &self.edition
     }
 
     /// The number of an access point that an item describes or mentions.
@@ -212,8 +181,13 @@ impl Rulebook {
         self.areas.iter().flatten()
     }
 
+    /// The areas by their numbers; nothing where it is not remembered who is inside.
+    pub fn numbered_areas(&self) -> &[Option<AreaRules>] {
+        &self.areas
+    }
+
     /// The areas that the access point leads from and to, as far as it is remembered who is inside.
-    pub fn passage(&self, point: &Point) -> Passage<'_> {
+    pub fn passage(&self, point: &Point) -> Passage<'_, AreaRules> {
         Passage {
             from: self.area_of(point.area_from),
             to: self.area_of(point.area_to),

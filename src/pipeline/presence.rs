@@ -15,6 +15,7 @@
 //! * An area lies within its `Parent`s: who is in the inner one is in the outer one, too. Coming out of an inner area is no
 //!   second entry into the outer one, and fills it no further.
 
+mod areas;
 mod memory;
 mod step;
 mod tally;
@@ -22,22 +23,28 @@ mod tally;
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    access::rulebook::{AreaRules, Passage, Rulebook},
+    access::rulebook::{Passage, Point, Rulebook},
     model::{
         decision::{Answer, Decision, Outcome, Verdict},
-        presence::{Move, Place, Presence},
+        presence::{Move, Presence},
         swipe::Swipe,
     },
     pipeline::{decide::Ruling, occupancy::Occupancy},
 };
 
-use memory::{Memories, NONE};
+use areas::{Area, Areas, Names, OUTSIDE};
+use memory::{Known, Memories, NONE};
 use step::Step;
 use tally::Tally;
+
+/// Names that are kept, some megabytes: only an estate whose areas are named anew without end has more.
+const NAMES_MAX: usize = 65_536;
 
 /// Where the cards of one shard are.
 #[derive(Debug, Default)]
 pub struct Presences {
+    names: Names,
+    areas: Areas,
     memory: Memories,
     /// What changed in this part of a page: the index of the decision that changed it, the slot of its card, and which of its
     /// groups.
@@ -51,8 +58,7 @@ pub struct Presences {
 }
 
 impl Presences {
-    /// Whether where the card of each ruling is, is remembered; `first` is the index of the first of these decisions. The
-    /// look-ups, each of which goes to memory, wait together.
+    /// Whether where the card of each ruling is, is remembered; `first` is the index of the first of these decisions.
     pub fn knows(
         &mut self,
         first: usize,
@@ -60,31 +66,23 @@ impl Presences {
         rulings: &[Ruling],
         book: &Rulebook,
     ) -> bool {
+        self.areas.follow(book, &mut self.names);
         self.first = first;
-        self.run.clear();
-        for (decision, ruling) in decisions.iter().zip(rulings) {
-            let slot = ruling
-                .memory
-                .and_then(|_| self.memory.find(&decision.swipe.card_id));
-            self.run.push(slot.unwrap_or(NONE));
-        }
-        // Nothing but loads, so that the slots of a run come from memory side by side; what follows then finds them near.
-        self.memory.touch(&self.run);
+        let cards = decisions.iter().zip(rulings);
+        let cards = cards.map(|(decision, ruling)| ruling.memory.map(|_| &*decision.swipe.card_id));
+        self.memory.find_run(cards, &mut self.run);
         let mut slots = self.run.iter().zip(rulings);
         slots.all(|(slot, ruling)| {
             let Some(point) = ruling.memory.and_then(|memory| book.point(memory.point)) else {
                 return true;
             };
-            let Passage { from, to } = book.passage(point);
-            let knows = |area: Option<&AreaRules>| {
-                area.is_none_or(|area| {
-                    *slot != NONE && {
-                        let known = self.memory.at(*slot);
-                        area.family().iter().all(|group| known.knows(group))
-                    }
-                })
-            };
-            knows(from) && knows(to)
+            let mut areas = self.areas.passage(point).areas();
+            areas.all(|area| {
+                *slot != NONE && {
+                    let known = self.memory.at(*slot);
+                    area.family.iter().all(|group| known.knows(*group))
+                }
+            })
         })
     }
 
@@ -94,27 +92,30 @@ impl Presences {
         decisions: &[Decision<'_>],
         book: &Rulebook,
     ) -> Vec<(Box<str>, Arc<str>)> {
+        self.areas.follow(book, &mut self.names);
         let mut unknown = BTreeSet::new();
         for swipe in decisions.iter().map(|decision| &decision.swipe) {
             let point = book.point_id(&swipe.access_point);
             let Some(point) = point.and_then(|id| book.point(id)) else {
                 continue;
             };
-            for group in self.missing(&swipe.card_id, book.passage(point)) {
-                unknown.insert((Box::from(&*swipe.card_id), Arc::clone(group)));
+            for group in self.missing(&swipe.card_id, point) {
+                unknown.insert((Box::from(&*swipe.card_id), group));
             }
         }
         unknown.into_iter().collect()
     }
 
-    /// The groups that `passage` concerns and of which nothing is remembered for `card`, not even that it was never there.
-    fn missing<'a>(&mut self, card: &str, passage: Passage<'a>) -> Vec<&'a Arc<str>> {
+    /// The groups that a passage of `point` concerns and of which nothing is remembered for `card`, not even that it was never
+    /// there.
+    fn missing(&mut self, card: &str, point: &Point) -> Vec<Arc<str>> {
         let slot = self.memory.find(card);
         let known = slot.map(|slot| self.memory.at(slot));
         let mut missing = Vec::new();
-        for group in passage.areas().flat_map(|area| area.family()) {
-            if !known.is_some_and(|known| known.knows(group)) {
-                missing.push(group);
+        let areas = self.areas.passage(point).areas();
+        for group in areas.flat_map(|area| &area.family) {
+            if !known.is_some_and(|known| known.knows(*group)) {
+                missing.extend(self.names.name(*group).cloned());
             }
         }
         missing
@@ -123,7 +124,13 @@ impl Presences {
     /// The table was asked about `card` in `group`.
     pub fn learn(&mut self, card: &str, group: &Arc<str>, presence: Option<Presence>) {
         let slot = self.memory.slot(card);
-        self.memory.known(slot).set(group, presence);
+        let group = self.names.number(group);
+        let (_, entry) = self.memory.known(slot).entry_mut(group);
+        entry.place = NONE;
+        if let Some(Presence { place, at_ms }) = presence {
+            entry.place = self.names.place_number(&place);
+            entry.at_ms = at_ms;
+        }
     }
 
     /// What changed in this part of a page by these decisions: the last state of each card and group.
@@ -134,8 +141,8 @@ impl Presences {
             let entry = self.memory.at(*slot).at(*group)?;
             Some(Move {
                 swipe,
-                group: &entry.group,
-                place: &entry.presence.as_ref()?.place,
+                group: self.names.name(entry.group)?,
+                place: self.names.place(entry.place)?,
             })
         })
     }
@@ -146,8 +153,14 @@ impl Presences {
         self.moves.clear();
         self.run.clear();
         self.part = self.part.wrapping_add(1);
-        self.tally.tell(occupancy);
+        self.tally.tell(&self.names, occupancy);
         self.memory.turn();
+        if self.names.len() > NAMES_MAX {
+            *self = Self {
+                part: self.part,
+                ..Self::default()
+            };
+        }
     }
 
     /// What is answered to `swipe`, the `index`th of its part, after rules 21 and 24; a grant moves the card.
@@ -159,16 +172,21 @@ impl Presences {
         book: &Rulebook,
         occupancy: &Occupancy,
     ) -> Verdict {
-        let Some((memory, point, step)) = Step::of(index, swipe, ruling, book, occupancy) else {
+        self.areas.follow(book, &mut self.names);
+        let areas = (&self.areas, &self.names);
+        let step = Step::of(index, swipe, ruling, book, areas, occupancy);
+        let Some((memory, point, step)) = step else {
             return ruling.verdict;
         };
-        let slot = self.slot(&step);
+        let slot = slot(&mut self.memory, &self.run, self.first, &step);
         let mut verdict = ruling.verdict;
         if memory.reached {
             let known = self.memory.known(slot);
             verdict = step.verdict(verdict, &memory, point, known, &mut self.tally);
         }
-        self.follow(slot, &step, verdict);
+        let known = self.memory.known(slot);
+        let moves = (&mut self.moves, self.part);
+        follow(known, slot, &step, verdict, moves, &mut self.tally);
         verdict
     }
 
@@ -183,61 +201,68 @@ impl Presences {
         book: &Rulebook,
         occupancy: &Occupancy,
     ) {
-        if let Some((_, _, step)) = Step::of(index, swipe, ruling, book, occupancy) {
-            let slot = self.slot(&step);
-            self.follow(slot, &step, answer.verdict);
+        self.areas.follow(book, &mut self.names);
+        let areas = (&self.areas, &self.names);
+        if let Some((_, _, step)) = Step::of(index, swipe, ruling, book, areas, occupancy) {
+            let slot = slot(&mut self.memory, &self.run, self.first, &step);
+            let known = self.memory.known(slot);
+            let moves = (&mut self.moves, self.part);
+            follow(known, slot, &step, answer.verdict, moves, &mut self.tally);
         }
     }
+}
 
-    /// The slot of the card: found when its run was looked up, or else now.
-    fn slot(&mut self, step: &Step<'_>) -> u32 {
-        let found = step.index.checked_sub(self.first);
-        let found = found.and_then(|at| self.run.get(at).copied());
-        match found.filter(|slot| *slot != NONE) {
-            Some(slot) => slot,
-            None => self.memory.slot(&step.swipe.card_id),
+/// The slot of the card: found when its run was looked up, or else now.
+fn slot(memory: &mut Memories, run: &[u32], first: usize, step: &Step<'_>) -> u32 {
+    let found = step.index.checked_sub(first);
+    let found = found.and_then(|at| run.get(at).copied());
+    match found.filter(|slot| *slot != NONE) {
+        Some(slot) => slot,
+        None => memory.slot(&step.swipe.card_id),
+    }
+}
+
+/// What a grant changes in what is `known` of its card, in the list of moves of this part, and in the counts.
+fn follow(
+    known: &mut Known,
+    slot: u32,
+    step: &Step<'_>,
+    verdict: Verdict,
+    (moves, part): (&mut Vec<(usize, u32, u32)>, u32),
+    tally: &mut Tally,
+) {
+    if verdict.reason.outcome() != Outcome::Grant {
+        return;
+    }
+    let Passage { from, to } = step.passage;
+    // Whoever enters an inner area stays in the outer one.
+    let stays_in =
+        |from: &Area| to.is_some_and(|to| to.group == from.group || to.is_within(from.id));
+    let left = from.filter(|from| !stays_in(from));
+    let entered = to.map(|to| (to.group, to.id));
+    let left = left.map(|from| (from.group, OUTSIDE));
+    let is_counted = step.passage.areas().any(|area| area.is_counted);
+    let was = is_counted.then(|| step.inside(known));
+    let at_ms = step.swipe.swiped_at_ms;
+    for (group, place) in entered.into_iter().chain(left) {
+        let (which, entry) = known.entry_mut(group);
+        let is_known = entry.place != NONE;
+        if is_known && (entry.at_ms > at_ms || (entry.at_ms == at_ms && entry.place == place)) {
+            continue;
+        }
+        (entry.place, entry.at_ms) = (place, at_ms);
+        let (moved, at) = entry.moved;
+        // A key may stand once in a write: the last move of a card in a group.
+        match moves.get_mut(at as usize) {
+            Some((index, ..)) if moved == part => *index = step.index,
+            _ => {
+                entry.moved = (part, u32::try_from(moves.len()).unwrap_or(NONE));
+                moves.push((step.index, slot, which));
+            }
         }
     }
-
-    /// What a grant changes.
-    fn follow(&mut self, slot: u32, step: &Step<'_>, verdict: Verdict) {
-        if verdict.reason.outcome() != Outcome::Grant {
-            return;
-        }
-        let Passage { from, to } = step.passage;
-        let entered = to.map(|to| (&to.group, Place::Inside(Arc::clone(&to.id))));
-        // Whoever enters an inner area stays in the outer one.
-        let left = from
-            .filter(|from| to.is_none_or(|to| to.group != from.group && !to.is_within(&from.id)));
-        let left = left.map(|from| (&from.group, Place::Outside));
-        let is_counted = step.passage.areas().any(|area| area.is_counted);
-        let known = self.memory.known(slot);
-        let was = is_counted.then(|| step.inside(known));
-        let at_ms = step.swipe.swiped_at_ms;
-        for (group, place) in entered.into_iter().chain(left) {
-            let before = known.presence(group);
-            let stays = |before: &Presence| {
-                before.at_ms > at_ms || (before.at_ms == at_ms && before.place == place)
-            };
-            if before.is_some_and(stays) {
-                continue;
-            }
-            let (number, entry) = known.set(group, Some(Presence { place, at_ms }));
-            let (part, at) = entry.moved;
-            // A key may stand once in a write: the last move of a card in a group.
-            match self.moves.get_mut(at as usize) {
-                Some((index, ..)) if part == self.part => *index = step.index,
-                _ => {
-                    let at = u32::try_from(self.moves.len()).unwrap_or(NONE);
-                    entry.moved = (self.part, at);
-                    self.moves.push((step.index, slot, number));
-                }
-            }
-        }
-        if let Some(was) = was {
-            let is = step.inside(known);
-            self.tally.moved(&was, &is, step.occupancy);
-        }
+    if let Some(was) = was {
+        tally.moved(&was, &step.inside(known), step.names, step.occupancy);
     }
 }
 

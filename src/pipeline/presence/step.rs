@@ -1,15 +1,18 @@
 //! Rules 21 and 24, asked of one swipe by what is known of its card.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
-use super::{memory::Known, tally::Tally};
+use super::{
+    areas::{Area, Areas, Names},
+    memory::{Entry, Known},
+    tally::Tally,
+};
 use crate::{
-    access::rulebook::{AreaRules, Passage, Point, Rulebook},
+    access::rulebook::{Passage, Point, Rulebook},
     model::{
         card::Exemptions,
         decision::{Reason, Verdict},
         door::{Egress, PassbackMode},
-        presence::{Place, Presence},
         swipe::{Direction, Swipe},
     },
     pipeline::{
@@ -22,8 +25,9 @@ use crate::{
 pub(super) struct Step<'a> {
     pub(super) index: usize,
     pub(super) swipe: &'a Swipe<'a>,
-    pub(super) passage: Passage<'a>,
-    pub(super) book: &'a Rulebook,
+    pub(super) passage: Passage<'a, Area>,
+    pub(super) areas: &'a Areas,
+    pub(super) names: &'a Names,
     pub(super) occupancy: &'a Occupancy,
 }
 
@@ -34,6 +38,7 @@ impl<'a> Step<'a> {
         swipe: &'a Swipe<'a>,
         ruling: &Ruling,
         book: &'a Rulebook,
+        (areas, names): (&'a Areas, &'a Names),
         occupancy: &'a Occupancy,
     ) -> Option<(Memory, &'a Point, Self)> {
         let memory = ruling.memory?;
@@ -41,34 +46,33 @@ impl<'a> Step<'a> {
         let step = Self {
             index,
             swipe,
-            passage: book.passage(point),
-            book,
+            passage: areas.passage(point),
+            areas,
+            names,
             occupancy,
         };
         Some((memory, point, step))
     }
 
+    /// The area of that name: nearly always it is one of the two of the access point.
+    fn named(&self, name: u32) -> Option<&'a Area> {
+        let near = self.passage.areas().find(|area| area.id == name);
+        near.or_else(|| self.areas.named(name))
+    }
+
     /// Every area that the card is in, each once: the inner ones and those that they lie within.
-    pub(super) fn inside(&self, known: &Known) -> Cow<'a, [Arc<str>]> {
-        let mut inside: Cow<'a, [Arc<str>]> = Cow::Borrowed(&[]);
-        for entry in known.entries() {
-            let Some(Presence {
-                place: Place::Inside(id),
-                ..
-            }) = &entry.presence
-            else {
+    pub(super) fn inside(&self, known: &Known) -> Cow<'a, [u32]> {
+        let mut inside: Cow<'a, [u32]> = Cow::Borrowed(&[]);
+        for entry in known.seen() {
+            // Nobody is within the place outside.
+            let Some(area) = self.named(entry.place) else {
                 continue;
             };
-            // Nearly always it is one of the two areas of the door.
-            let mut near = self.passage.areas();
-            let near = near.find(|area| area.id == *id);
-            let within = near.or_else(|| self.book.area(id)).map(AreaRules::within);
-            let within = within.unwrap_or_default();
             match inside.is_empty() {
-                true => inside = Cow::Borrowed(within),
+                true => inside = Cow::Borrowed(&area.within),
                 false => {
-                    let missing = within.iter().filter(|area| !inside.contains(area));
-                    let missing: Vec<Arc<str>> = missing.cloned().collect();
+                    let missing = area.within.iter().filter(|area| !inside.contains(area));
+                    let missing: Vec<u32> = missing.copied().collect();
                     inside.to_mut().extend(missing);
                 }
             }
@@ -92,10 +96,10 @@ impl<'a> Step<'a> {
             false => self.violated(memory, known),
         };
         let full = to.is_some_and(|to| {
-            let inside = from.is_some_and(|from| from.is_within(&to.id));
-            let limit = i64::from(to.occupancy_upper);
+            let inside = from.is_some_and(|from| from.is_within(to.id));
+            let limit = to.occupancy_upper;
             let limited = limit > 0 && !inside && !exempt(Exemptions::OCCUPANCY);
-            limited && tally.count(&to.id, self.occupancy) >= limit
+            limited && tally.count(to.id, self.names, self.occupancy) >= limit
         });
         let denied = match violated {
             PassbackMode::Hard => Some(Reason::AntiPassbackViolation),
@@ -117,27 +121,27 @@ impl<'a> Step<'a> {
     /// Rule 21: the strictest mode that is violated.
     fn violated(&self, memory: &Memory, known: &Known) -> PassbackMode {
         let Passage { from, to } = self.passage;
-        let place = |area: &AreaRules| {
-            let presence = known.presence(&area.group)?;
-            let age_ms = self.swipe.swiped_at_ms.saturating_sub(presence.at_ms);
-            let timeout = area.passback_timeout_ms;
-            let counts = age_ms >= 0
-                && (timeout == 0 || age_ms < timeout)
-                && presence.at_ms >= memory.forgiven_ms;
-            counts.then_some(&presence.place)
+        let seen = |area: &Area| {
+            let counts = |entry: &&Entry| {
+                let age_ms = self.swipe.swiped_at_ms.saturating_sub(entry.at_ms);
+                let timeout = area.passback_timeout_ms;
+                age_ms >= 0
+                    && (timeout == 0 || age_ms < timeout)
+                    && entry.at_ms >= memory.forgiven_ms
+            };
+            let seen = known.seen_in(area.group).filter(counts);
+            seen.map(|entry| entry.place)
         };
-        let is_in = |place: &Place, area: &AreaRules| match place {
-            Place::Outside => false,
-            Place::Inside(id) if *id == area.id => true,
-            Place::Inside(id) => self
-                .book
-                .area(id)
-                .is_some_and(|inner| inner.is_within(&area.id)),
+        let is_in = |place: u32, area: &Area| {
+            place == area.id || {
+                let inner = self.areas.named(place);
+                inner.is_some_and(|inner| inner.is_within(area.id))
+            }
         };
-        let comes_out = |to: &AreaRules| from.is_some_and(|from| from.is_within(&to.id));
+        let comes_out = |to: &Area| from.is_some_and(|from| from.is_within(to.id));
         let again =
-            to.filter(|to| !comes_out(to) && place(to).is_some_and(|place| is_in(place, to)));
-        let not_there = from.filter(|from| place(from).is_some_and(|place| !is_in(place, from)));
+            to.filter(|to| !comes_out(to) && seen(to).is_some_and(|place| is_in(place, to)));
+        let not_there = from.filter(|from| seen(from).is_some_and(|place| !is_in(place, from)));
         let modes = again.into_iter().chain(not_there).map(|area| area.passback);
         modes.max_by_key(|mode| *mode as u8).unwrap_or_default()
     }

@@ -10,6 +10,7 @@ use crate::{
     model::{
         decision::{Reason, Source},
         item::{Item, Value},
+        presence::Place,
     },
     pipeline::decide::{Policy, decide},
 };
@@ -121,7 +122,8 @@ impl Walk {
             self.presences
                 .settle(self.swipes.len(), &swipe, &ruling, book, &self.occupancy);
         self.swipes.push(swipe);
-        self.presences.tally.tell(&self.occupancy);
+        let Presences { tally, names, .. } = &mut self.presences;
+        tally.tell(names, &self.occupancy);
         (verdict.reason, verdict.soft_apb, verdict.would_deny)
     }
 
@@ -344,8 +346,9 @@ fn what_the_table_knows_is_asked_for_once_and_then_counts() {
         point("lab-in").expect("a door"),
     );
     let missing = |presences: &mut Presences, point: &Point| {
-        let missing = presences.missing("7", book.passage(point));
-        let names = missing.into_iter().map(ToString::to_string);
+        presences.areas.follow(book, &mut presences.names);
+        let missing = presences.missing("7", point);
+        let names = missing.into_iter().map(|name: Arc<str>| name.to_string());
         names.collect::<Vec<_>>()
     };
     assert_eq!(missing(&mut walk.presences, &door), ["campus", "lab"]);
@@ -364,11 +367,11 @@ fn what_the_table_knows_is_asked_for_once_and_then_counts() {
 
 #[test]
 fn the_memory_is_bounded_and_the_youngest_stay() {
-    let (mut memory, group) = (Memories::default(), Arc::<str>::from("g"));
+    let mut memory = Memories::default();
     for card in 0..3 * memory::GENERATION {
         for card in [&*card.to_string(), "busy"] {
             let slot = memory.slot(card);
-            memory.known(slot).set(&group, None);
+            memory.known(slot).entry_mut(1);
         }
         memory.turn();
     }

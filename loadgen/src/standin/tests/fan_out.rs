@@ -140,13 +140,14 @@ impl Stage {
         request.send().await.map(|answer| answer.event_stream)
     }
 
-    /// Subscribes as soon as the turn before is old enough.
+    /// Subscribes as soon as the turn before is old enough, and the client knows that a connection that was cut is gone:
+    /// its pool may hand that out once more.
     pub(super) async fn subscribe_again(&self, start: StartingPosition) -> Events {
         let attempts = async {
             loop {
                 match self.subscribe(start.clone()).await {
                     Ok(events) => return events,
-                    Err(error) if in_use(&error) => {
+                    Err(error) if in_use(&error) || is_disconnected(&error) => {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     Err(error) => panic!("{error:?}"),
@@ -191,6 +192,10 @@ impl Stage {
 fn told(record: &aws_sdk_kinesis::types::Record) -> (String, Vec<u8>) {
     let payload = record.data().as_ref().to_vec();
     (record.sequence_number().to_owned(), payload)
+}
+
+fn is_disconnected(error: &Refused) -> bool {
+    matches!(error, SdkError::DispatchFailure(failure) if failure.is_io())
 }
 
 pub(super) fn in_use(error: &Refused) -> bool {

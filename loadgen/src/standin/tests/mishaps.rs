@@ -49,7 +49,7 @@ async fn failed(events: &mut Events) -> Failed {
 
 /// Nothing is lost to a reader that subscribes again.
 async fn all_is_there(stage: &Stage) {
-    let mut events = stage.subscribe(horizon()).await.expect("subscribed");
+    let mut events = stage.subscribe_again(horizon()).await;
     let found = numbers(&next_full(&mut events).await);
     assert_eq!(found, (0..20).collect::<Vec<_>>());
 }
