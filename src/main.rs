@@ -8,5 +8,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    swiped::cli::small_memory_pages();
     swiped::cli::run(std::env::args_os())
 }

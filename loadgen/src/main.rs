@@ -118,6 +118,8 @@ struct VerifyArgs {
 }
 
 fn main() -> ExitCode {
+    // The stand-ins beside the daemon, too: who answers late makes it late.
+    swiped::cli::small_memory_pages();
     let command = Cli::parse_from(arguments(std::env::args_os())).command;
     // The daemon brings its own runtime and its own logs.
     let command = match command {

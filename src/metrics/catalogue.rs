@@ -198,10 +198,9 @@ mod tests {
 
     /// Whether `series` is one that Prometheus has of this entry.
     fn is_of(series: &str, entry: &Entry) -> bool {
-        match (series.strip_prefix(entry.name), entry.kind) {
-            (Some(""), _) => true,
-            (Some("_sum" | "_count" | "_bucket"), Kind::Histogram(_)) => true,
-            _ => false,
-        }
+        matches!(
+            (series.strip_prefix(entry.name), entry.kind),
+            (Some(""), _) | (Some("_sum" | "_count" | "_bucket"), Kind::Histogram(_))
+        )
     }
 }

@@ -40,15 +40,23 @@ use tally::Tally;
 /// Names that are kept, some megabytes: only an estate whose areas are named anew without end has more.
 const NAMES_MAX: usize = 65_536;
 
+/// A card that moved within a group of areas, for the last time in its part of a page: by which of the part's decisions, and
+/// where it is now.
+#[derive(Clone, Copy, Debug)]
+struct Moved {
+    index: usize,
+    group: u32,
+    place: u32,
+}
+
 /// Where the cards of one shard are.
 #[derive(Debug, Default)]
 pub struct Presences {
     names: Names,
     areas: Areas,
     memory: Memories,
-    /// What changed in this part of a page: the index of the decision that changed it, the slot of its card, and which of its
-    /// groups.
-    moves: Vec<(usize, u32, u32)>,
+    /// What changed in this part of a page.
+    moves: Vec<Moved>,
     /// The number of this part.
     part: u32,
     tally: Tally,
@@ -125,7 +133,7 @@ impl Presences {
     pub fn learn(&mut self, card: &str, group: &Arc<str>, presence: Option<Presence>) {
         let slot = self.memory.slot(card);
         let group = self.names.number(group);
-        let (_, entry) = self.memory.known(slot).entry_mut(group);
+        let entry = self.memory.known(slot).entry_mut(group);
         entry.place = NONE;
         if let Some(Presence { place, at_ms }) = presence {
             entry.place = self.names.place_number(&place);
@@ -136,13 +144,12 @@ impl Presences {
     /// What changed in this part of a page by these decisions: the last state of each card and group.
     pub fn moves<'a>(&'a self, decisions: &'a [Decision<'a>]) -> impl Iterator<Item = Move<'a>> {
         // Where the shard has to stop, the decisions behind that place are gone.
-        self.moves.iter().filter_map(|(index, slot, group)| {
-            let Decision { swipe, .. } = decisions.get(*index)?;
-            let entry = self.memory.at(*slot).at(*group)?;
+        self.moves.iter().filter_map(|moved| {
+            let Decision { swipe, .. } = decisions.get(moved.index)?;
             Some(Move {
                 swipe,
-                group: self.names.name(entry.group)?,
-                place: self.names.place(entry.place)?,
+                group: self.names.name(moved.group)?,
+                place: self.names.place(moved.place)?,
             })
         })
     }
@@ -186,7 +193,7 @@ impl Presences {
         }
         let known = self.memory.known(slot);
         let moves = (&mut self.moves, self.part);
-        follow(known, slot, &step, verdict, moves, &mut self.tally);
+        follow(known, &step, verdict, moves, &mut self.tally);
         verdict
     }
 
@@ -207,7 +214,7 @@ impl Presences {
             let slot = slot(&mut self.memory, &self.run, self.first, &step);
             let known = self.memory.known(slot);
             let moves = (&mut self.moves, self.part);
-            follow(known, slot, &step, answer.verdict, moves, &mut self.tally);
+            follow(known, &step, answer.verdict, moves, &mut self.tally);
         }
     }
 }
@@ -225,10 +232,9 @@ fn slot(memory: &mut Memories, run: &[u32], first: usize, step: &Step<'_>) -> u3
 /// What a grant changes in what is `known` of its card, in the list of moves of this part, and in the counts.
 fn follow(
     known: &mut Known,
-    slot: u32,
     step: &Step<'_>,
     verdict: Verdict,
-    (moves, part): (&mut Vec<(usize, u32, u32)>, u32),
+    (moves, part): (&mut Vec<Moved>, u32),
     tally: &mut Tally,
 ) {
     if verdict.reason.outcome() != Outcome::Grant {
@@ -245,19 +251,24 @@ fn follow(
     let was = is_counted.then(|| step.inside(known));
     let at_ms = step.swipe.swiped_at_ms;
     for (group, place) in entered.into_iter().chain(left) {
-        let (which, entry) = known.entry_mut(group);
+        let entry = known.entry_mut(group);
         let is_known = entry.place != NONE;
         if is_known && (entry.at_ms > at_ms || (entry.at_ms == at_ms && entry.place == place)) {
             continue;
         }
         (entry.place, entry.at_ms) = (place, at_ms);
+        let last = Moved {
+            index: step.index,
+            group,
+            place,
+        };
         let (moved, at) = entry.moved;
         // A key may stand once in a write: the last move of a card in a group.
         match moves.get_mut(at as usize) {
-            Some((index, ..)) if moved == part => *index = step.index,
+            Some(earlier) if moved == part => *earlier = last,
             _ => {
                 entry.moved = (part, u32::try_from(moves.len()).unwrap_or(NONE));
-                moves.push((step.index, slot, which));
+                moves.push(last);
             }
         }
     }

@@ -70,6 +70,11 @@ impl Known {
         Borrow::<[u8]>::borrow(&self.card) == card.as_bytes()
     }
 
+    /// What is known of a card that was asked about in one group, or none.
+    pub(super) fn only(&self) -> Option<&Entry> {
+        self.more.is_none().then_some(&self.first)
+    }
+
     /// Where it is in each group in which it was ever seen.
     pub(super) fn seen(&self) -> impl Iterator<Item = &Entry> {
         let entries = std::iter::once(&self.first).chain(self.more());
@@ -97,21 +102,13 @@ impl Known {
         self.entry(group).is_some()
     }
 
-    /// What is known in the `at`th group.
-    pub(super) fn at(&self, at: u32) -> Option<&Entry> {
-        match at.checked_sub(1) {
-            None => Some(&self.first),
-            Some(at) => self.more().get(at as usize),
-        }
-    }
-
-    /// What is known in that group, made when there is nothing; and which of its groups that is.
-    pub(super) fn entry_mut(&mut self, group: u32) -> (u32, &mut Entry) {
+    /// What is known in that group, made when there is nothing.
+    pub(super) fn entry_mut(&mut self, group: u32) -> &mut Entry {
         if self.first.group == NONE {
             self.first = Entry::new(group);
         }
         if self.first.group == group {
-            return (0, &mut self.first);
+            return &mut self.first;
         }
         let more = self.more.get_or_insert_default();
         let known = more.iter().position(|entry| entry.group == group);
@@ -119,7 +116,7 @@ impl Known {
         if known.is_none() {
             more.push(Entry::new(group));
         }
-        (u32::try_from(at + 1).unwrap_or(NONE), &mut more[at])
+        &mut more[at]
     }
 }
 
@@ -234,6 +231,10 @@ impl Memories {
     fn insert(&mut self, hash_of_card: u64, known: Known) -> u32 {
         let Generation { slots, known: all } = &mut self.young;
         let slot = u32::try_from(all.len()).unwrap_or(NONE);
+        if all.capacity() == 0 {
+            // Once, so that no page waits for it to grow.
+            all.reserve_exact(GENERATION);
+        }
         all.push(known);
         let hash_of = |slot: &u32| hash(&self.hasher, all[*slot as usize].card.borrow());
         slots.insert_unique(hash_of_card, slot, hash_of);
@@ -260,7 +261,7 @@ mod tests {
         let cards: Vec<String> = (0..5_000).map(|card: u32| card.to_string()).collect();
         for (at, card) in cards.iter().enumerate().filter(|(at, _)| at % 3 != 0) {
             let slot = memory.slot(card);
-            memory.known(slot).entry_mut(1).1.at_ms = at as i64;
+            memory.known(slot).entry_mut(1).at_ms = at as i64;
         }
         // Half of them are of the older generation.
         std::mem::swap(&mut memory.young, &mut memory.old);

@@ -62,19 +62,23 @@ impl<'a> Step<'a> {
 
     /// Every area that the card is in, each once: the inner ones and those that they lie within.
     pub(super) fn inside(&self, known: &Known) -> Cow<'a, [u32]> {
-        let mut inside: Cow<'a, [u32]> = Cow::Borrowed(&[]);
-        for entry in known.seen() {
-            // Nobody is within the place outside.
-            let Some(area) = self.named(entry.place) else {
-                continue;
-            };
-            match inside.is_empty() {
-                true => inside = Cow::Borrowed(&area.within),
-                false => {
-                    let missing = area.within.iter().filter(|area| !inside.contains(area));
-                    let missing: Vec<u32> = missing.copied().collect();
-                    inside.to_mut().extend(missing);
-                }
+        match known.only() {
+            Some(entry) => Cow::Borrowed(self.within(entry)),
+            None => Cow::Owned(self.inside_each(known)),
+        }
+    }
+
+    /// The area that the card is in, and those that this lies within. Nobody is within the place outside.
+    fn within(&self, entry: &Entry) -> &'a [u32] {
+        self.named(entry.place).map_or(&[], |area| &area.within)
+    }
+
+    #[cold]
+    fn inside_each(&self, known: &Known) -> Vec<u32> {
+        let mut inside = Vec::new();
+        for area in known.seen().flat_map(|entry| self.within(entry)) {
+            if !inside.contains(area) {
+                inside.push(*area);
             }
         }
         inside
