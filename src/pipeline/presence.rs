@@ -37,8 +37,9 @@ use memory::{Known, Memories, NONE};
 use step::Step;
 use tally::Tally;
 
-/// Names that are kept, some megabytes: only an estate whose areas are named anew without end has more.
-const NAMES_MAX: usize = 65_536;
+/// Names that are kept at least, some megabytes; an area has two, its own and its group's. Where there are four times more than
+/// that, areas are named anew without end, and what is remembered is read from the table again.
+const NAMES_MIN: usize = 65_536;
 
 /// A card that moved within a group of areas, for the last time in its part of a page: by which of the part's decisions, and
 /// where it is now.
@@ -162,7 +163,7 @@ impl Presences {
         self.part = self.part.wrapping_add(1);
         self.tally.tell(&self.names, occupancy);
         self.memory.turn();
-        if self.names.len() > NAMES_MAX {
+        if self.names.len() > NAMES_MIN.max(8 * self.areas.len()) {
             *self = Self {
                 part: self.part,
                 ..Self::default()

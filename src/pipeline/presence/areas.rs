@@ -138,6 +138,11 @@ impl Areas {
         self.edition = Some(book.edition().clone());
     }
 
+    /// How many numbers the rulebook has given to areas.
+    pub(super) fn len(&self) -> usize {
+        self.by_book.len()
+    }
+
     /// Where the access point leads.
     pub(super) fn passage(&self, point: &Point) -> Passage<'_, Area> {
         let area = |number: Option<u32>| self.by_book.get(number? as usize)?.as_ref();

@@ -382,6 +382,39 @@ fn the_memory_is_bounded_and_the_youngest_stay() {
 }
 
 #[test]
+fn areas_that_are_named_anew_without_end_do_not_fill_the_memory() {
+    let mut walk = Walk::new(estate(&mode("hard"), &[], &[]));
+    walk.check(&[("in", 0, Granted), ("in", 1, Violation)]);
+    for name in 0..NAMES_MIN {
+        let name: Arc<str> = name.to_string().into();
+        walk.presences.names.number(&name);
+        if name.ends_with("000") {
+            walk.presences.end_part(&walk.occupancy);
+            assert!(walk.presences.memory.find("7").is_some(), "{name}");
+        }
+    }
+    walk.presences.end_part(&walk.occupancy);
+    assert!(walk.presences.names.len() < 10);
+    assert!(walk.presences.memory.find("7").is_none());
+    walk.check(&[("in", 2, Granted), ("in", 3, Violation)]);
+}
+
+#[test]
+fn a_rulebook_that_changes_renumbers_areas_and_forgets_nobody() {
+    let mut walk = Walk::new(estate(&mode("hard"), &[], &[]));
+    walk.check(&[("in", 0, Granted)]);
+    // The lab comes to be remembered, too, and the numbers of all areas are other ones.
+    walk.view = estate(&mode("hard"), &mode("hard"), &[]);
+    walk.check(&[
+        ("in", 1, Violation),
+        ("lab-in", 2, Granted),
+        ("in", 3, Violation),
+    ]);
+    walk.view = estate(&mode("soft"), &[], &[]);
+    assert_eq!(walk.swipe("in", 4), (Granted, true, None));
+}
+
+#[test]
 fn a_card_that_is_in_a_room_of_a_building_counts_once() {
     let limit = [("OccupancyUpper", n(2))];
     let mut walk = Walk::new(estate(&limit, &mode("soft"), &[]));
