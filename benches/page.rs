@@ -16,6 +16,7 @@ use swiped::{
         batch::Outbox,
         decide::{Policy, decide_card},
         decode::decode,
+        desk::PART_MAX,
         encode,
         hearing::Hearing,
         judge::{Judged, judge, undecided, unpack},
@@ -51,17 +52,26 @@ struct Desk {
 }
 
 impl Desk {
-    /// As `pipeline::desk` does it between reading a page and storing what it yields.
-    fn page(&mut self, page: &Page) {
+    /// As `pipeline::desk` does it between reading a page and storing what it yields; `store` stands for that.
+    fn page(&mut self, page: &Page, mut store: impl FnMut(&Outbox, &Outbox)) {
         let users = unpack(&page.records, None);
-        let memory = (&mut self.presences, &self.occupancy);
-        let view = self.cache.view();
-        let judged = judge_all(&users, &self.shard, &mut self.recent, memory, view);
-        encode::outboxes(&judged, false, &mut self.events, &mut self.letters);
-        let moves = self.presences.moves(&judged.decisions);
-        self.moved = moves.map(black_box).count();
-        self.presences.end_part(&self.occupancy);
+        self.moved = 0;
+        for part in users.chunks(PART_MAX) {
+            let memory = (&mut self.presences, &self.occupancy);
+            let view = self.cache.view();
+            let judged = judge_all(part, &self.shard, &mut self.recent, memory, view);
+            encode::outboxes(&judged, false, &mut self.events, &mut self.letters);
+            let moves = self.presences.moves(&judged.decisions);
+            self.moved += moves.map(black_box).count();
+            store(&self.events, &self.letters);
+            self.presences.end_part(&self.occupancy);
+        }
     }
+}
+
+/// Where nothing is stored.
+fn unstored(events: &Outbox, letters: &Outbox) {
+    black_box((events.len(), letters.len()));
 }
 
 fn judge_all<'a>(
@@ -95,22 +105,28 @@ fn judge_all<'a>(
 
 /// Both loops answer the page, alike, and the mix of answers is an estate's.
 fn assert_alike(desk: &mut Desk, plain: &mut Plain, page: &Page) {
-    desk.page(page);
-    if !desk.letters.is_empty() {
-        panic!(
-            "no swipe: {}",
-            String::from_utf8_lossy(desk.letters.event(0).data)
-        );
-    }
+    let mut mine = Vec::new();
+    desk.page(page, |events, letters| {
+        if !letters.is_empty() {
+            panic!(
+                "no swipe: {}",
+                String::from_utf8_lossy(letters.event(0).data)
+            );
+        }
+        let owned = |index| {
+            let event = events.event(index);
+            (event.key.to_owned(), event.data.to_owned())
+        };
+        mine.extend((0..events.len()).map(owned));
+    });
     let theirs = plain.page(&page.records, SHARD, NOW_MS);
-    assert_eq!((desk.events.len(), theirs.len()), (SWIPES, SWIPES));
+    assert_eq!((mine.len(), theirs.len()), (SWIPES, SWIPES));
     let mut reasons = BTreeMap::new();
-    for (index, (key, data)) in theirs.iter().enumerate() {
-        let mine = desk.events.event(index);
+    for ((my_key, my_data), (key, data)) in mine.iter().zip(&theirs) {
         let text = String::from_utf8_lossy(data);
         assert_eq!(
-            (mine.key, String::from_utf8_lossy(mine.data)),
-            (key.as_str(), text.clone())
+            (my_key, String::from_utf8_lossy(my_data)),
+            (key, text.clone())
         );
         let reason = text
             .split("\"reason\":\"")
@@ -155,7 +171,7 @@ fn bench(criterion: &mut Criterion) {
     group.bench_function("swiped", |bencher| {
         bencher.iter_batched(
             next,
-            |()| desk.page(&page.borrow()),
+            |()| desk.page(&page.borrow(), unstored),
             BatchSize::PerIteration,
         );
     });
@@ -198,7 +214,7 @@ fn remembering(
     group.bench_function("remembering", |bencher| {
         bencher.iter_batched(
             next,
-            |()| desk.borrow_mut().page(&page.borrow()),
+            |()| desk.borrow_mut().page(&page.borrow(), unstored),
             BatchSize::PerIteration,
         );
     });
