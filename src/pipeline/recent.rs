@@ -81,9 +81,15 @@ impl Recent {
     pub fn learn(&mut self, swipe: &Swipe<'_>, answer: Answer) {
         let print = self.print(swipe);
         let hash = self.hasher.hash_one(print);
-        self.insert(hash, print, answer, Known::Learnt);
+        let Generation { places, answers } = &mut self.young;
+        let is_it = |place: &u32| answers[*place as usize].0 == print;
+        match places.find(hash, is_it) {
+            Some(place) => answers[*place as usize] = (print, answer, Known::Learnt),
+            None => self.insert(hash, print, answer, Known::Learnt),
+        }
     }
 
+    /// A print that is not in the young generation.
     fn insert(&mut self, hash: u64, print: Print, answer: Answer, known: Known) {
         if self.young.answers.len() >= GENERATION {
             std::mem::swap(&mut self.young, &mut self.old);
@@ -95,11 +101,6 @@ impl Recent {
             // Once, so that no page waits for them to grow.
             answers.reserve_exact(GENERATION);
             *places = HashTable::with_capacity(GENERATION);
-        }
-        let is_it = |place: &u32| answers[*place as usize].0 == print;
-        if let Some(place) = places.find(hash, is_it) {
-            answers[*place as usize] = (print, answer, known);
-            return;
         }
         let place = u32::try_from(answers.len()).unwrap_or(u32::MAX);
         let hash_of = |place: &u32| self.hasher.hash_one(answers[*place as usize].0);
