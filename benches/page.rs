@@ -1,25 +1,27 @@
 //! A page without its I/O, from the bytes that were read to the bytes to write, on one core: what `swiped` does, what a plain
-//! loop does, and the four parts of the former alone: `decode` with the opening of records, `lookup` of the cards, `decide`
+//! loop does, and the four [`parts`] of the former alone: `decode` with the opening of records, `lookup` of the cards, `decide`
 //! with the memory of answers given, `encode`. All iterate over the same page ([`estate`]) with a million cards.
 //!
 //! The numbers of the swipes change from round to round, so that the memory of answers is as full and as busy as it is
 //! in a daemon that has run for a minute, and a page is no repeat of itself. Before anything is measured both loops
 //! answer the page, and their answers are the same bytes.
+//!
+//! Criterion measures each for seconds on end: how fast it can be. Then all of them take turns, page by page ([`rounds`]): how they
+//! compare, on a machine whose speed changes, and where no part finds its cards and tables as warm as it left them.
 
-use std::{cell::RefCell, collections::BTreeMap, hint::black_box};
+use std::{cell::RefCell, collections::BTreeMap, hint::black_box, sync::Arc};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use swiped::{
-    access::cache::{AccessCache, RUN_MAX, View},
-    model::{card::Card, decision::Answer, position::ShardId, swipe::Swipe},
+    access::cache::{AccessCache, View},
+    model::position::ShardId,
     pipeline::{
         batch::Outbox,
-        decide::{Policy, decide_card},
-        decode::decode,
+        decide::Policy,
         desk::PART_MAX,
         encode,
         hearing::Hearing,
-        judge::{Judged, judge, undecided, unpack},
+        judge::{Judged, UserRecord, judge, undecided, unpack},
         occupancy::Occupancy,
         presence::Presences,
         recent::Recent,
@@ -27,21 +29,25 @@ use swiped::{
 };
 
 use estate::{NOW_MS, Page, SWIPES};
+use parts::Parts;
 use plain::Plain;
+use rounds::Rounds;
 
 /// As the daemon's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod estate;
+mod parts;
 mod plain;
+mod rounds;
 
 const SHARD: &str = "shardId-000000000003";
 
 /// What the desk of a shard keeps from page to page.
 struct Desk {
     shard: ShardId,
-    cache: AccessCache,
+    view: View,
     recent: Recent,
     presences: Presences,
     occupancy: Occupancy,
@@ -52,13 +58,26 @@ struct Desk {
 }
 
 impl Desk {
+    fn new(cache: &AccessCache) -> Self {
+        Self {
+            shard: ShardId::new(SHARD),
+            view: cache.view(),
+            recent: Recent::default(),
+            presences: Presences::default(),
+            occupancy: Occupancy::default(),
+            events: Outbox::default(),
+            letters: Outbox::default(),
+            moved: 0,
+        }
+    }
+
     /// As `pipeline::desk` does it between reading a page and storing what it yields; `store` stands for that.
     fn page(&mut self, page: &Page, mut store: impl FnMut(&Outbox, &Outbox)) {
         let users = unpack(&page.records, None);
         self.moved = 0;
         for part in users.chunks(PART_MAX) {
             let memory = (&mut self.presences, &self.occupancy);
-            let view = self.cache.view();
+            let view = self.view.clone();
             let judged = judge_all(part, &self.shard, &mut self.recent, memory, view);
             encode::outboxes(&judged, false, &mut self.events, &mut self.letters);
             let moves = self.presences.moves(&judged.decisions);
@@ -75,7 +94,7 @@ fn unstored(events: &Outbox, letters: &Outbox) {
 }
 
 fn judge_all<'a>(
-    users: &[swiped::pipeline::judge::UserRecord<'a>],
+    users: &[UserRecord<'a>],
     shard: &'a ShardId,
     recent: &mut Recent,
     (presences, occupancy): (&mut Presences, &Occupancy),
@@ -150,144 +169,105 @@ fn assert_alike(desk: &mut Desk, plain: &mut Plain, page: &Page) {
 
 fn bench(criterion: &mut Criterion) {
     let doors = estate::doors();
-    let mut desk = Desk {
-        shard: ShardId::new(SHARD),
-        cache: estate::cache(&doors),
-        recent: Recent::default(),
-        presences: Presences::default(),
-        occupancy: Occupancy::default(),
-        events: Outbox::default(),
-        letters: Outbox::default(),
-        moved: 0,
-    };
-    let mut plain = Plain::new(&doors);
-    let page = Page::new(&doors);
+    let cache = estate::cache(&doors);
+    let (mut desk, mut plain) = (Desk::new(&cache), Plain::new(&doors));
+    let mut page = Page::new(&doors);
     assert_alike(&mut desk, &mut plain, &page);
-    let page = RefCell::new(page);
-    let next = || page.borrow_mut().renumber();
+    estate::remember(&cache, &doors);
+    let mut remembering = Remembering::new(&cache, &page);
+    // The parts' own page stays as it is, so that they may hold on to what is made of it.
+    let still = Page::new(&doors);
+    let users = unpack(&still.records, None);
+    let mut parts = Parts::new(&still, &users, desk.view.clone());
 
     let mut group = criterion.benchmark_group("page");
     group.throughput(Throughput::Elements(SWIPES as u64));
-    group.bench_function("swiped", |bencher| {
-        bencher.iter_batched(
-            next,
-            |()| desk.page(&page.borrow(), unstored),
-            BatchSize::PerIteration,
-        );
-    });
-    group.bench_function("plain", |bencher| {
-        let page_of = |()| plain.page(&page.borrow().records, SHARD, NOW_MS);
-        bencher.iter_batched(next, page_of, BatchSize::PerIteration);
-    });
+    {
+        let page = RefCell::new(&mut page);
+        let next = || page.borrow_mut().renumber();
+        group.bench_function("swiped", |bencher| {
+            let answer = |()| desk.page(&page.borrow(), unstored);
+            bencher.iter_batched(next, answer, BatchSize::PerIteration);
+        });
+        group.bench_function("plain", |bencher| {
+            let answer = |()| plain.page(&page.borrow().records, SHARD, NOW_MS);
+            bencher.iter_batched(next, answer, BatchSize::PerIteration);
+        });
+        let remembering = RefCell::new(&mut remembering);
+        let next = || {
+            page.borrow_mut().renumber();
+            remembering.borrow_mut().forget();
+        };
+        group.bench_function("remembering", |bencher| {
+            let answer = |()| remembering.borrow_mut().page(&page.borrow());
+            bencher.iter_batched(next, answer, BatchSize::PerIteration);
+        });
+    }
     group.finish();
-    drop(plain);
-    parts(criterion, &mut desk, &page);
-    remembering(criterion, desk, &doors, &page);
+    let mut group = criterion.benchmark_group("part");
+    group.throughput(Throughput::Elements(SWIPES as u64));
+    group.bench_function("decode", |bencher| bencher.iter(|| parts.decode()));
+    group.bench_function("lookup", |bencher| bencher.iter(|| parts.look_up()));
+    {
+        let parts = RefCell::new(&mut parts);
+        group.bench_function("decide", |bencher| {
+            let next = || parts.borrow_mut().renumber();
+            let decide = |()| parts.borrow_mut().decide();
+            bencher.iter_batched(next, decide, BatchSize::PerIteration);
+        });
+    }
+    group.bench_function("encode", |bencher| bencher.iter(|| parts.encode()));
+    group.finish();
+
+    let mut rounds = Rounds::default();
+    for _ in 0..rounds::WARM_UP + rounds::ROUNDS {
+        page.renumber();
+        rounds.time("page/swiped", || desk.page(&page, unstored));
+        page.renumber();
+        remembering.forget();
+        rounds.time("page/remembering", || remembering.page(&page));
+        page.renumber();
+        rounds.time("page/plain", || {
+            plain.page(&page.records, SHARD, NOW_MS);
+        });
+        rounds.time("part/decode", || parts.decode());
+        rounds.time("part/lookup", || parts.look_up());
+        parts.renumber();
+        rounds.time("part/decide", || parts.decide());
+        rounds.time("part/encode", || parts.encode());
+    }
+    rounds.print();
 }
 
 /// The same page when all the rules are on: every grant moves its card into its site or out of it. What is known of each card,
 /// nothing, is remembered already, as of cards that a shard has seen before.
-fn remembering(
-    criterion: &mut Criterion,
+struct Remembering {
     desk: Desk,
-    doors: &[estate::Door],
-    page: &RefCell<Page>,
-) {
-    estate::remember(&desk.cache, doors);
-    // Each card, and the group of areas of the door that it comes to, as the desk asks the table about them.
-    let cards = {
-        let (page, view) = (page.borrow(), desk.cache.view());
-        let users = unpack(&page.records, None);
-        let decisions = undecided(&users, &desk.shard, NOW_MS);
-        Presences::default().unknown(&decisions, view.rulebook())
-    };
-    let desk = RefCell::new(desk);
-    let next = || {
-        page.borrow_mut().renumber();
-        let presences = &mut desk.borrow_mut().presences;
-        for (card, group) in &cards {
-            presences.learn(card, group, None);
-        }
-    };
-    let mut group = criterion.benchmark_group("page");
-    group.throughput(Throughput::Elements(SWIPES as u64));
-    group.bench_function("remembering", |bencher| {
-        bencher.iter_batched(
-            next,
-            |()| desk.borrow_mut().page(&page.borrow(), unstored),
-            BatchSize::PerIteration,
-        );
-    });
-    group.finish();
-    let moves = desk.borrow().moved;
-    assert!(moves > SWIPES / 2, "{moves} cards moved in the last page");
+    /// Each card, and the group of areas of the door that it comes to, as the desk asks the table about them.
+    cards: Vec<(Box<str>, Arc<str>)>,
 }
 
-fn parts(criterion: &mut Criterion, desk: &mut Desk, page: &RefCell<Page>) {
-    let mut group = criterion.benchmark_group("part");
-    group.throughput(Throughput::Elements(SWIPES as u64));
-    let (view, policy) = (desk.cache.view(), Policy::default());
-    let page = page.borrow();
-    group.bench_function("decode", |bencher| {
-        bencher.iter(|| {
-            for user in unpack(black_box(&page.records), None) {
-                let data = user.data.expect("no aggregate");
-                black_box(decode(data).expect("a swipe"));
-            }
-        });
-    });
-    let users = unpack(&page.records, None);
-    let (mut presences, occupancy) = (Presences::default(), Occupancy::default());
-    let memory = (&mut presences, &occupancy);
-    let judged = judge_all(
-        &users,
-        &desk.shard,
-        &mut Recent::default(),
-        memory,
-        desk.cache.view(),
-    );
-    let decisions = judged.decisions.iter();
-    let swipes: Vec<Swipe<'_>> = decisions.map(|decision| decision.swipe.clone()).collect();
-    let cards_of = |run: &[Swipe<'_>]| view.cards(run.iter().map(|swipe| &*swipe.card_id));
-    group.bench_function("lookup", |bencher| {
-        bencher.iter(|| {
-            for run in swipes.chunks(RUN_MAX) {
-                black_box(cards_of(black_box(run)));
-            }
-        });
-    });
-    let cards: Vec<Option<Card>> = swipes.chunks(RUN_MAX).flat_map(cards_of).collect();
-    let (swipes, mut recent) = (RefCell::new(swipes), Recent::default());
-    // As from the renumbered page; far from its own numbers.
-    let next = || {
-        swipes
-            .borrow_mut()
-            .iter_mut()
-            .for_each(|swipe| swipe.device_seq += 1 << 32)
-    };
-    let mut decide_all = |()| {
-        for (swipe, card) in swipes.borrow().iter().zip(&cards) {
-            let ruling = decide_card(black_box(swipe), *card, &view, &policy, NOW_MS);
-            black_box(recent.answer(swipe, || Answer {
-                verdict: ruling.verdict,
-                decided_at_ms: NOW_MS,
-            }));
+impl Remembering {
+    fn new(cache: &AccessCache, page: &Page) -> Self {
+        let desk = Desk::new(cache);
+        let users = unpack(&page.records, None);
+        let decisions = undecided(&users, &desk.shard, NOW_MS);
+        let cards = Presences::default().unknown(&decisions, desk.view.rulebook());
+        Self { desk, cards }
+    }
+
+    /// Nobody was ever anywhere.
+    fn forget(&mut self) {
+        for (card, group) in &self.cards {
+            self.desk.presences.learn(card, group, None);
         }
-    };
-    group.bench_function("decide", |bencher| {
-        bencher.iter_batched(next, &mut decide_all, BatchSize::PerIteration);
-    });
-    group.bench_function("encode", |bencher| {
-        bencher.iter(|| {
-            encode::outboxes(
-                black_box(&judged),
-                false,
-                &mut desk.events,
-                &mut desk.letters,
-            )
-        });
-    });
-    group.finish();
+    }
+
+    fn page(&mut self, page: &Page) {
+        self.desk.page(page, unstored);
+        let moved = self.desk.moved;
+        assert!(moved > SWIPES / 2, "only {moved} cards moved");
+    }
 }
 
 criterion_group!(benches, bench);
