@@ -58,6 +58,8 @@ struct Session {
     /// When the next event may be read, and when an empty one is due.
     not_before: Instant,
     idle_at: Instant,
+    /// How much later than its tick the event after the first one comes, once: see [`Subscription::beat`].
+    late: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,7 @@ pub fn body(
     let options = store.fan_out().clone();
     let now = Instant::now();
     let session = Session {
+        late: subscription.beat(options.tick),
         subscription,
         connection,
         mishap: match fault {
@@ -133,7 +136,7 @@ impl Session {
         self.not_before = if event.is_behind {
             now
         } else {
-            now + self.options.tick
+            now + self.options.tick + std::mem::take(&mut self.late)
         };
         self.idle_at = now + self.options.idle;
         if event.is_last() {

@@ -28,7 +28,8 @@ pub struct FanOut {
     /// Most consumers of a stream (the service: 20, or 50 by contract).
     pub max_consumers: usize,
     /// Least time between two events when the first of them had everything there was. A record that comes after a
-    /// longer pause goes out at once; the service takes about 70 ms.
+    /// longer pause goes out at once; the service takes about 70 ms. Each shard has its own beat
+    /// ([`Subscription::beat`]).
     pub tick: Duration,
     /// After how long without an event an empty one is sent (seen with the service: 5 s).
     pub idle: Duration,
@@ -69,6 +70,15 @@ pub struct Subscription {
     position: u64,
     /// Changes when there may be another event: records, the shard's end, another subscriber.
     pub arrivals: watch::Receiver<()>,
+}
+
+impl Subscription {
+    /// By how much of a tick its shard beats later than others: the shards of the service know nothing of each other, and those of
+    /// a stand-in that all beat at once would have every reader wait for all the others.
+    pub fn beat(&self, tick: Duration) -> Duration {
+        // Multiples of the golden ratio's part behind the point spread any number of shards evenly.
+        tick.mul_f64((f64::from(self.shard) * 0.618_034).fract())
+    }
 }
 
 /// What a subscriber is told next.
