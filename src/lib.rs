@@ -14,7 +14,7 @@
 //!
 //! A shard is read by fan-out where that is to be had, and by polling elsewhere, or for a while after fan-out failed
 //! (`pipeline::reader`; `aws::kinesis_fan_out`, `aws::kinesis_polling`). What every swipe goes through, the bodies of GetRecords and
-//! PutRecords, is read and written here instead of by the SDK (`aws::kinesis_wire`).
+//! PutRecords and of the decision table's calls, is read and written here instead of by the SDK (`aws::exchange`).
 //!
 //! # Invariants
 //!

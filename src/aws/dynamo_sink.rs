@@ -1,4 +1,4 @@
-//! The decision table: BatchWriteItem, BatchGetItem, and the item of a decision.
+//! The decision table: BatchWriteItem and BatchGetItem of decisions, and where cards are.
 //!
 //! The item holds the event's fields as attributes under the keys of the contract, so that "the last ten swipes of a card"
 //! and "who passed this door" are one Query each. A batch put overwrites; that nothing stored is ever rewritten is
@@ -7,27 +7,33 @@
 mod presence;
 mod throttle;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use aws_sdk_dynamodb::{
     Client,
-    types::{AttributeValue, PutRequest, WriteRequest},
+    types::{AttributeValue, KeysAndAttributes},
 };
 
 use crate::{
-    aws::{batch_get::batch_get, fault},
+    aws::{
+        dynamo_wire::{
+            gets::{self, Answers},
+            puts::{self, Unprocessed},
+        },
+        exchange::Exchange,
+        fault,
+    },
     model::{
-        decision::{Answer, Decision, Reason, Verdict},
+        decision::{Answer, Decision},
         presence::{Move, Presence},
-        standards::standards,
     },
     ports::{DecisionTable, Failed, Fault, FaultKind},
 };
 
 type Item = HashMap<String, AttributeValue>;
-
-/// What a look into the table has to bring: the keys and the answer.
-const ANSWER: &str = "PK, SK, reason, flags, decided_at_ms";
 
 /// The table of that name.
 #[derive(Clone, Debug)]
@@ -53,59 +59,70 @@ impl TableSink {
 }
 
 impl TableSink {
-    fn item(&self, decision: &Decision<'_>) -> Item {
-        let mut item = item(decision, self.keep_ms);
-        if self.standards {
-            let words = standards(decision.answer.verdict.reason);
-            let text = |text: &str| AttributeValue::S(text.to_owned());
-            let mut set = |name: &str, value| item.insert(name.to_owned(), value);
-            set("onvif_topic", text(words.onvif_topic));
-            if let Some(reason) = words.onvif_reason {
-                set("onvif_reason", text(reason));
-            }
-            set("bacnet_event", text(words.bacnet_event));
-            let number = AttributeValue::N(words.bacnet_number.to_string());
-            set("bacnet_number", number);
+    /// One look under these keys, which may leave some unread, but not all.
+    async fn ask(&self, keys: &[(String, String)]) -> Result<Answers, Fault> {
+        const OPERATION: &str = "BatchGetItem";
+        let exchange = Exchange::new(Some(gets::body(&self.table, keys).into()), gets::READING);
+        let reply = exchange.reply();
+        // As in a put.
+        let question = KeysAndAttributes::builder()
+            .set_keys(Some(Vec::new()))
+            .build()
+            .map_err(|error| refused(OPERATION, error.to_string()))?;
+        let call = self
+            .client
+            .batch_get_item()
+            .request_items(&self.table, question)
+            .customize()
+            .interceptor(exchange);
+        call.send()
+            .await
+            .map_err(|error| fault(OPERATION, &error))?;
+        let answers = reply.take().unwrap_or_default();
+        if answers.left.len() >= keys.len() {
+            return Err(Fault {
+                kind: FaultKind::Throttled,
+                operation: OPERATION,
+                message: format!("{} keys were not read", answers.left.len()),
+            });
         }
-        item
+        Ok(answers)
     }
 }
 
 impl DecisionTable for TableSink {
     async fn put(&self, decisions: &[&Decision<'_>]) -> Result<Vec<Failed>, Fault> {
         const OPERATION: &str = "BatchWriteItem";
-        let mut writes = Vec::with_capacity(decisions.len());
-        for decision in decisions {
-            let put = PutRequest::builder().set_item(Some(self.item(decision)));
-            let put = put
-                .build()
-                .map_err(|error| refused(OPERATION, error.to_string()))?;
-            writes.push(WriteRequest::builder().put_request(put).build());
-        }
+        let body = puts::body(&self.table, decisions, self.keep_ms, self.standards);
+        let exchange = Exchange::new(Some(body.into()), puts::READING);
+        let reply = exchange.reply();
+        // Its body is replaced: the table's name is there for the endpoint's rules.
         let call = self
             .client
             .batch_write_item()
-            .request_items(&self.table, writes);
-        let reply = call.send().await.map_err(|error| {
+            .request_items(&self.table, Vec::new())
+            .customize()
+            .interceptor(exchange);
+        call.send().await.map_err(|error| {
             throttle::narrowed(fault(OPERATION, &error), error.as_service_error())
         })?;
-        let unprocessed = reply
-            .unprocessed_items
-            .unwrap_or_default()
-            .remove(&self.table);
-        let left: Vec<Item> = unprocessed
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|write| write.put_request.map(|put| put.item))
-            .collect();
+        let Unprocessed(left) = reply.take().unwrap_or_default();
         if left.is_empty() {
             return Ok(Vec::new());
         }
+        let keys: HashSet<_> = left.iter().flatten().collect();
         let failed = decisions.iter().enumerate().filter(|(_, decision)| {
-            let (partition, sort) = (decision.partition_key(), decision.sort_key());
-            left.iter().any(|item| is_key(item, &partition, &sort))
+            keys.contains(&(decision.partition_key(), decision.sort_key()))
         });
         let failed: Vec<_> = failed.map(|(index, _)| index).collect();
+        if failed.len() != left.len() {
+            let message = format!("of {} items left, {} were sent", left.len(), failed.len());
+            return Err(Fault {
+                kind: FaultKind::Transient,
+                operation: OPERATION,
+                message,
+            });
+        }
         // An unprocessed item is one that there was no capacity for.
         let kind = throttle::left(failed.iter().map(|index| &*decisions[*index].swipe.card_id));
         let failed = failed.into_iter().map(|index| Failed { index, kind });
@@ -114,20 +131,22 @@ impl DecisionTable for TableSink {
 
     async fn stored(&self, decisions: &[Decision<'_>]) -> Result<Vec<Option<Answer>>, Fault> {
         // One swipe twice in a page has one key, and a key may stand only once in a call.
-        let mut keys: HashMap<(String, String), Vec<usize>> =
+        let mut indexes: HashMap<(String, String), Vec<usize>> =
             HashMap::with_capacity(decisions.len());
         for (index, decision) in decisions.iter().enumerate() {
             let key = (decision.partition_key(), decision.sort_key());
-            keys.entry(key).or_default().push(index);
+            indexes.entry(key).or_default().push(index);
         }
         let mut answers = vec![None; decisions.len()];
-        let asked = keys.keys().map(|(pk, sk)| key(pk, sk)).collect();
-        let found = batch_get(&self.client, &self.table, asked, Some(ANSWER)).await?;
-        for item in &found {
-            let stored = keys.get(&(text(item, "PK"), text(item, "SK")));
-            for index in stored.into_iter().flatten() {
-                answers[*index] = answer(item);
+        let mut asked: Vec<_> = indexes.keys().cloned().collect();
+        while !asked.is_empty() {
+            let Answers { found, left } = self.ask(&asked).await?;
+            for (key, answer) in found {
+                for index in indexes.get(&key).into_iter().flatten() {
+                    answers[*index] = answer;
+                }
             }
+            asked = left;
         }
         Ok(answers)
     }
@@ -170,94 +189,20 @@ fn text(item: &Item, name: &str) -> String {
         .unwrap_or_default()
 }
 
-fn is_key(item: &Item, partition: &str, sort: &str) -> bool {
-    let is = |name: &str, expected: &str| {
-        item.get(name)
-            .and_then(|value| value.as_s().ok())
-            .is_some_and(|value| value == expected)
-    };
-    is("SK", sort) && is("PK", partition)
-}
-
-/// The item of a decision.
-fn item(decision: &Decision<'_>, keep_ms: i64) -> Item {
-    let (swipe, verdict) = (&decision.swipe, &decision.answer.verdict);
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    let number = |number: String| AttributeValue::N(number);
-    let expires_at = (decision.answer.decided_at_ms + keep_ms) / 1000;
-    let flags = verdict.flags().map(text).collect();
-    let source = Item::from([
-        ("shard".to_owned(), text(decision.source.shard)),
-        ("sequence".to_owned(), text(decision.source.sequence)),
-        ("sub".to_owned(), number(decision.source.sub.to_string())),
-    ]);
-    let mut item = Item::with_capacity(20);
-    let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
-    set("PK", AttributeValue::S(decision.partition_key()));
-    set("SK", AttributeValue::S(decision.sort_key()));
-    set("v", number("1".to_owned()));
-    set("decision_id", AttributeValue::S(decision.id()));
-    set("decision", text(verdict.reason.outcome().as_str()));
-    set("reason", text(verdict.reason.as_str()));
-    set("rule", number(verdict.reason.rule().to_string()));
-    set("device_id", text(&swipe.device_id));
-    set("device_seq", number(swipe.device_seq.to_string()));
-    set("access_point", text(&swipe.access_point));
-    set("card_id", text(&swipe.card_id));
-    set("swiped_at_ms", number(swipe.swiped_at_ms.to_string()));
-    set(
-        "decided_at_ms",
-        number(decision.answer.decided_at_ms.to_string()),
-    );
-    set("actuate", AttributeValue::Bool(decision.actuate));
-    set("flags", AttributeValue::L(flags));
-    set("source", AttributeValue::M(source));
-    set("expires_at", number(expires_at.to_string()));
-    if let Some(direction) = decision.direction {
-        set("direction", text(direction.as_str()));
-    }
-    if let Some(trace_id) = &swipe.trace_id {
-        set("trace_id", text(trace_id));
-    }
-    item
-}
-
-/// The answer in a stored item; nothing when it is none of ours.
-fn answer(item: &Item) -> Option<Answer> {
-    let reason = Reason::parse(item.get("reason")?.as_s().ok()?)?;
-    let decided_at_ms = item.get("decided_at_ms")?.as_n().ok()?.parse().ok()?;
-    let flags = item.get("flags").and_then(|flags| flags.as_l().ok());
-    let flags = || {
-        flags
-            .into_iter()
-            .flatten()
-            .filter_map(|flag| flag.as_s().ok())
-    };
-    let verdict = Verdict {
-        reason,
-        would_deny: flags().find_map(|flag| Reason::parse(flag)),
-        soft_apb: flags().any(|flag| flag == "soft_apb"),
-    };
-    Some(Answer {
-        verdict,
-        decided_at_ms,
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod fixtures {
     use crate::model::{
-        decision::Source,
+        decision::{Answer, Decision, Reason, Source, Verdict},
         swipe::{Direction, Swipe},
     };
 
-    fn decision() -> Decision<'static> {
+    /// A decision with everything that a decision can have.
+    pub(in crate::aws) fn decision() -> Decision<'static> {
         Decision {
             swipe: Swipe {
                 device_id: "gate-1".into(),
                 device_seq: 7,
-                access_point: "door-out".into(),
+                access_point: "door-\"out\"".into(),
                 card_id: "42".into(),
                 swiped_at_ms: 1_772_438_321_123,
                 direction: None,
@@ -282,42 +227,7 @@ mod tests {
             },
         }
     }
-
-    #[test]
-    fn an_item_has_the_contracts_keys_and_expires_by_the_day() {
-        let item = item(&decision(), 90 * 86_400_000);
-        let s = |text: &str| AttributeValue::S(text.to_owned());
-        let n = |digits: &str| AttributeValue::N(digits.to_owned());
-        for (name, value) in [
-            ("PK", s("CARD#42")),
-            ("SK", s("CARD#EVENT#SCAN#1772438321123#gate-1#7")),
-            ("decision_id", s("gate-1#7")),
-            ("decision", s("grant")),
-            ("reason", s("GrantedEgress")),
-            ("rule", n("6")),
-            ("access_point", s("door-out")),
-            ("direction", s("out")),
-            ("swiped_at_ms", n("1772438321123")),
-            ("actuate", AttributeValue::Bool(true)),
-            (
-                "flags",
-                AttributeValue::L(vec![s("CredentialStolen"), s("soft_apb")]),
-            ),
-            ("expires_at", n("1780214322")),
-            ("trace_id", s("t")),
-        ] {
-            assert_eq!(item.get(name), Some(&value), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_stored_answer_reads_back_whole_and_a_strange_item_is_none() {
-        let mut item = item(&decision(), 0);
-        assert_eq!(answer(&item), Some(decision().answer));
-        item.insert(
-            "reason".to_owned(),
-            AttributeValue::S("SomethingElse".to_owned()),
-        );
-        assert_eq!(answer(&item), None);
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,11 +9,7 @@ use aws_sdk_kinesis::{
 };
 
 use crate::{
-    aws::{
-        fault,
-        kinesis_wire::{Exchange, records},
-        limits,
-    },
+    aws::{exchange::Exchange, fault, kinesis_wire::records, limits},
     model::position::{Begin, Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
     ports::{Fault, FaultKind, SwipeStream},
 };
@@ -200,10 +196,10 @@ pub(super) fn refused(operation: &'static str, message: String) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{aws::kinesis_wire::canned, model::position::Next};
+    use crate::{aws::exchange::canned, model::position::Next};
 
     async fn page(status: u16, body: &str) -> Result<Page, Fault> {
-        let (client, asked) = canned::client(status, body.as_bytes());
+        let (client, asked) = canned::kinesis(status, body.as_bytes());
         let stream = PolledStream::new(client, "swipes");
         let iterator = ShardIterator("AAA".to_owned());
         let page = stream.read(&ShardId::new("s"), iterator).await;

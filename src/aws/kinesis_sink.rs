@@ -4,9 +4,10 @@ use aws_sdk_kinesis::Client;
 
 use crate::{
     aws::{
+        exchange::Exchange,
         fault,
         kinesis_polling::{obeys_keys, transient},
-        kinesis_wire::{Exchange, entries, results},
+        kinesis_wire::{entries, results},
     },
     model::decision::Event,
     ports::{EventStream, Failed, Fault},
@@ -82,7 +83,7 @@ impl EventStream for StreamSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{aws::kinesis_wire::canned, ports::FaultKind};
+    use crate::{aws::exchange::canned, ports::FaultKind};
 
     const EVENTS: [Event<'_>; 2] = [
         Event {
@@ -99,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_sent_is_the_entries_with_the_length_of_their_body() {
-        let (client, asked) = canned::client(200, br#"{"Records":[{},{}]}"#);
+        let (client, asked) = canned::kinesis(200, br#"{"Records":[{},{}]}"#);
         let sink = StreamSink::new(client, "decisions");
         assert_eq!(sink.put(&EVENTS).await.expect("a reply"), []);
         let asked = asked.lock().expect("one test");
@@ -108,7 +109,7 @@ mod tests {
     }
 
     async fn put(status: u16, body: &str) -> Result<Vec<usize>, (FaultKind, String)> {
-        let (client, _) = canned::client(status, body.as_bytes());
+        let (client, _) = canned::kinesis(status, body.as_bytes());
         let failed = StreamSink::new(client, "decisions").put(&EVENTS).await;
         match failed {
             Ok(failed) => Ok(failed.iter().map(|failed| failed.index).collect()),

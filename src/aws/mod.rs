@@ -11,6 +11,8 @@ pub mod dynamo_access;
 pub mod dynamo_items;
 pub mod dynamo_leases;
 pub mod dynamo_sink;
+mod dynamo_wire;
+mod exchange;
 pub mod kinesis_fan_out;
 pub mod kinesis_polling;
 pub mod kinesis_sink;

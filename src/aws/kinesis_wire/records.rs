@@ -11,7 +11,7 @@ use serde::{
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::Reading;
+use crate::aws::exchange::Reading;
 use crate::{
     aws::limits::GET_RECORDS_MAX,
     model::position::{

@@ -9,7 +9,7 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 
-use super::Reading;
+use crate::aws::exchange::Reading;
 use crate::ports::{Failed, FaultKind};
 
 /// The results of one call.
