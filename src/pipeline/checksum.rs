@@ -1,17 +1,23 @@
 //! The MD5 of several messages at once. Pure.
 //!
 //! The checksum of an aggregate is the dearest part of writing one: MD5 is a chain in which every step waits for the one before,
-//! so that a core is idle most of the time. Four messages side by side fill the gaps (and the vectors of every x86-64 and
-//! ARM64): 330 ns instead of 760 ns for a decision of 430 bytes, measured on one core of the reference machine.
+//! so that a core is idle most of the time. Messages side by side, one in each lane of the widest vectors that the processor has,
+//! fill the gaps: 0.22 ns a byte in 16 lanes, and 1.7 one by one, measured on one core of the reference machine. A lane whose
+//! message is done takes the next one, the longest first, so that few stand idle at the end.
 //!
 //! Not for secrets: MD5 here is what the format asks for, against damage.
 
-/// Messages that are worked side by side: eight and sixteen need more registers than there are, and were slower.
-const LANES: usize = 4;
+use std::cmp::Reverse;
+
+use fearless_simd::{Level, Simd, SimdBase, SimdInt, dispatch};
+use md5::{Digest, Md5};
 
 /// Bytes of a block, and of the length at the end of the last one (RFC 1321).
 const BLOCK: usize = 64;
 const LENGTH: usize = 8;
+
+/// Lanes of the widest vectors there are, 512 bits.
+const LANES_MAX: usize = 16;
 
 /// The state before the first block (RFC 1321, 3.3).
 const START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
@@ -39,125 +45,143 @@ const SINES: [u32; 64] = [
 
 /// The MD5 of each message, in their order.
 pub fn md5_each(messages: &[&[u8]]) -> Vec<[u8; 16]> {
+    if let [message] = messages {
+        // One alone is dearer beside idle lanes; two are not.
+        return vec![Md5::digest(message).into()];
+    }
+    each_at(Level::new(), messages)
+}
+
+/// By vectors of that level.
+fn each_at(level: Level, messages: &[&[u8]]) -> Vec<[u8; 16]> {
     let mut digests = vec![[0; 16]; messages.len()];
-    // Neighbours of about one length have most of their blocks in common.
-    let mut order: Vec<usize> = (0..messages.len()).collect();
-    order.sort_unstable_by_key(|index| messages[*index].len());
-    let (fours, rest) = order.as_chunks::<LANES>();
-    for four in fours {
-        let states = together(four.map(|index| messages[index]));
-        for (index, (state, done)) in four.iter().zip(states) {
-            digests[*index] = finish(state, messages[*index], done);
-        }
-    }
-    for index in rest {
-        digests[*index] = finish(START, messages[*index], 0);
-    }
+    dispatch!(level, simd => work(simd, messages, &mut digests));
     digests
 }
 
-/// Works the whole blocks that all of these have: of each, the state and how many bytes are done.
-fn together(messages: [&[u8]; LANES]) -> [([u32; 4], usize); LANES] {
-    let blocks = messages.map(|message| message.as_chunks::<BLOCK>().0);
-    let common = blocks.iter().map(|blocks| blocks.len()).min().unwrap_or(0);
-    let mut states = START.map(|word| [word; LANES]);
-    for at in 0..common {
-        mix(&mut states, &words(blocks.map(|blocks| &blocks[at])));
-    }
-    std::array::from_fn(|lane| (states.map(|word| word[lane]), common * BLOCK))
-}
-
-/// Works what is left of a message after `done` bytes, and its end.
-fn finish(state: [u32; 4], message: &[u8], done: usize) -> [u8; 16] {
-    let mut states = state.map(|word| [word]);
-    let (blocks, rest) = message[done..].as_chunks::<BLOCK>();
-    for block in blocks {
-        mix(&mut states, &words([block]));
-    }
-    let mut end = [0; 2 * BLOCK];
-    end[..rest.len()].copy_from_slice(rest);
-    end[rest.len()] = 0x80;
-    let last = (rest.len() + 1 + LENGTH).div_ceil(BLOCK) * BLOCK;
-    let bits = (message.len() as u64).wrapping_mul(8);
-    end[last - LENGTH..last].copy_from_slice(&bits.to_le_bytes());
-    for block in end[..last].as_chunks::<BLOCK>().0 {
-        mix(&mut states, &words([block]));
-    }
-    let mut digest = [0; 16];
-    for (four, [word]) in digest.as_chunks_mut::<4>().0.iter_mut().zip(states) {
-        *four = word.to_le_bytes();
-    }
-    digest
-}
-
-/// The words of a block of each message.
+/// Works the messages in as many lanes as a vector has.
 #[inline(always)]
-fn words<const N: usize>(blocks: [&[u8; BLOCK]; N]) -> [[u32; N]; 16] {
-    let mut words = [[0; N]; 16];
-    for (lane, block) in blocks.into_iter().enumerate() {
-        for (word, four) in words.iter_mut().zip(block.as_chunks::<4>().0) {
-            word[lane] = u32::from_le_bytes(*four);
+fn work<S: Simd>(simd: S, messages: &[&[u8]], digests: &mut [[u8; 16]]) {
+    let mut order: Vec<usize> = (0..messages.len()).collect();
+    order.sort_unstable_by_key(|index| Reverse(messages[*index].len()));
+    let mut waiting = order.into_iter();
+    let mut next = || {
+        waiting
+            .next()
+            .map(|index| Lane::new(index, messages[index]))
+    };
+    let mut lanes: [Option<Lane<'_>>; LANES_MAX] = [const { None }; LANES_MAX];
+    let lanes = &mut lanes[..S::u32s::LEN];
+    lanes.fill_with(&mut next);
+    let mut states = START.map(|word| S::u32s::splat(simd, word));
+    let mut words = [[0; LANES_MAX]; 16];
+    while lanes.iter().any(Option::is_some) {
+        for (at, lane) in lanes.iter().enumerate() {
+            // A lane without a message goes on with the last block of the one before.
+            let Some(lane) = lane else { continue };
+            for (word, four) in words.iter_mut().zip(lane.block().as_chunks::<4>().0) {
+                word[at] = u32::from_le_bytes(*four);
+            }
+        }
+        mix(simd, &mut states, &words);
+        for (at, lane) in lanes.iter_mut().enumerate() {
+            let Some(working) = lane else { continue };
+            working.done += 1;
+            if working.done == working.blocks.len() + working.end_blocks {
+                let digest = digests[working.index].as_chunks_mut::<4>().0;
+                for ((four, word), start) in digest.iter_mut().zip(&mut states).zip(START) {
+                    *four = std::mem::replace(&mut word[at], start).to_le_bytes();
+                }
+                *lane = next();
+            }
         }
     }
-    words
 }
 
-/// One block of each of `N` messages (RFC 1321, 3.4).
+/// A message that is worked.
+struct Lane<'a> {
+    /// Which one.
+    index: usize,
+    /// Its whole blocks, and the one or two that end it: what is left of it, a one, and its length (RFC 1321, 3.1 and 3.2).
+    blocks: &'a [[u8; BLOCK]],
+    end: [[u8; BLOCK]; 2],
+    end_blocks: usize,
+    /// Blocks that are worked.
+    done: usize,
+}
+
+impl<'a> Lane<'a> {
+    fn new(index: usize, message: &'a [u8]) -> Self {
+        let (blocks, rest) = message.as_chunks::<BLOCK>();
+        let mut end = [[0; BLOCK]; 2];
+        let end_blocks = (rest.len() + 1 + LENGTH).div_ceil(BLOCK);
+        end[0][..rest.len()].copy_from_slice(rest);
+        end[0][rest.len()] = 0x80;
+        let bits = (message.len() as u64).wrapping_mul(8);
+        end[end_blocks - 1][BLOCK - LENGTH..].copy_from_slice(&bits.to_le_bytes());
+        Self {
+            index,
+            blocks,
+            end,
+            end_blocks,
+            done: 0,
+        }
+    }
+
+    /// The block that comes next.
+    #[inline(always)]
+    fn block(&self) -> &[u8; BLOCK] {
+        match self.blocks.get(self.done) {
+            Some(block) => block,
+            None => &self.end[self.done - self.blocks.len()],
+        }
+    }
+}
+
+/// One block of the message of each lane (RFC 1321, 3.4); `words` are its words, by lane.
 #[inline(always)]
-fn mix<const N: usize>(states: &mut [[u32; N]; 4], words: &[[u32; N]; 16]) {
+fn mix<S: Simd>(simd: S, states: &mut [S::u32s; 4], words: &[[u32; LANES_MAX]; 16]) {
     let [mut a, mut b, mut c, mut d] = *states;
     macro_rules! round {
         ($round:literal, $mix:expr, $word:expr) => {
             for at in (0..16).step_by(4) {
-                let word = |step: usize| &words[$word(at + step) % 16];
-                let sine = |step: usize| SINES[$round * 16 + at + step];
+                let word = |step: usize| {
+                    let word = &words[$word(at + step) % 16];
+                    S::u32s::from_slice(simd, &word[..S::u32s::LEN])
+                        + SINES[$round * 16 + at + step]
+                };
                 let turns = ROTATIONS[$round];
-                a = step($mix, [a, b, c, d], word(0), sine(0), turns[0]);
-                d = step($mix, [d, a, b, c], word(1), sine(1), turns[1]);
-                c = step($mix, [c, d, a, b], word(2), sine(2), turns[2]);
-                b = step($mix, [b, c, d, a], word(3), sine(3), turns[3]);
+                a = step($mix, [a, b, c, d], word(0), turns[0]);
+                d = step($mix, [d, a, b, c], word(1), turns[1]);
+                c = step($mix, [c, d, a, b], word(2), turns[2]);
+                b = step($mix, [b, c, d, a], word(3), turns[3]);
             }
         };
     }
-    round!(
-        0,
-        |x: u32, y: u32, z: u32| z ^ (x & (y ^ z)),
-        |at: usize| at
-    );
-    round!(
-        1,
-        |x: u32, y: u32, z: u32| y ^ (z & (x ^ y)),
-        |at: usize| 5 * at + 1
-    );
-    round!(2, |x: u32, y: u32, z: u32| x ^ y ^ z, |at: usize| 3 * at
-        + 5);
-    round!(3, |x: u32, y: u32, z: u32| y ^ (x | !z), |at: usize| 7 * at);
+    round!(0, |x, y, z| z ^ (x & (y ^ z)), |at: usize| at);
+    round!(1, |x, y, z| y ^ (z & (x ^ y)), |at: usize| 5 * at + 1);
+    round!(2, |x, y, z| x ^ y ^ z, |at: usize| 3 * at + 5);
+    round!(3, |x, y, z: S::u32s| y ^ (x | !z), |at: usize| 7 * at);
     for (state, new) in states.iter_mut().zip([a, b, c, d]) {
-        *state = std::array::from_fn(|lane| state[lane].wrapping_add(new[lane]));
+        *state += new;
     }
 }
 
 /// One step of a round in each lane.
 #[inline(always)]
-fn step<const N: usize>(
-    mix: impl Fn(u32, u32, u32) -> u32,
-    [a, b, c, d]: [[u32; N]; 4],
-    word: &[u32; N],
-    sine: u32,
+fn step<S: Simd, V: SimdInt<S>>(
+    mix: impl Fn(V, V, V) -> V,
+    [a, b, c, d]: [V; 4],
+    word_and_sine: V,
     turns: u32,
-) -> [u32; N] {
-    std::array::from_fn(|lane| {
-        let mixed = mix(b[lane], c[lane], d[lane]);
-        let sum = a[lane].wrapping_add(mixed).wrapping_add(word[lane]);
-        let sum = sum.wrapping_add(sine).rotate_left(turns);
-        sum.wrapping_add(b[lane])
-    })
+) -> V {
+    let sum = a + word_and_sine + mix(b, c, d);
+    ((sum << turns) | (sum >> (32 - turns))) + b
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use md5::{Digest, Md5};
     use proptest::prelude::*;
 
     #[track_caller]
@@ -167,6 +191,17 @@ mod tests {
             .map(|message| Md5::digest(message).into())
             .collect();
         assert_eq!(md5_each(messages), expected);
+        for level in levels() {
+            assert_eq!(each_at(level, messages), expected, "{level:?}");
+        }
+    }
+
+    /// What this processor can do, and less.
+    fn levels() -> Vec<Level> {
+        let mut levels = vec![Level::baseline(), Level::new()];
+        #[cfg(target_arch = "x86_64")]
+        levels.extend(Level::new().as_avx2().map(Simd::level));
+        levels
     }
 
     #[test]
@@ -188,7 +223,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_messages_side_by_side_have_the_md5_of_another_implementation(
-            messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..400), 0..13),
+            messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..400), 0..40),
         ) {
             let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
             check(&messages);
