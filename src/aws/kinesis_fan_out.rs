@@ -92,11 +92,11 @@ impl SwipeStream for FanOutStream {
         let Some((lanes, consumer)) = &self.fan_out else {
             return Err(refused(OPERATION, "no consumer is registered".to_owned()));
         };
-        let lane = lanes.lane();
+        let (lane, arn) = (lanes.lane(), consumer.arn());
         let call = lane
             .client()
             .subscribe_to_shard()
-            .consumer_arn(consumer.arn())
+            .consumer_arn(&arn)
             .shard_id(shard.as_str())
             .starting_position(position(from)?);
         match timeout(FIRST_REPLY, call.send()).await {
@@ -104,7 +104,13 @@ impl SwipeStream for FanOutStream {
                 events: reply.event_stream,
                 _lane: lane,
             }),
-            Ok(Err(error)) => Err(subscribe_fault(from, &error)),
+            Ok(Err(error)) => {
+                let mut fault = subscribe_fault(from, &error);
+                if fault.kind == FaultKind::NotFound && consumer.renew(&arn).await {
+                    fault.kind = FaultKind::Transient;
+                }
+                Err(fault)
+            }
             Err(_) => Err(transient(OPERATION, "no reply within 5 s")),
         }
     }

@@ -215,3 +215,49 @@ async fn where_no_consumer_can_be_registered_auto_polls_and_fan_out_does_not_sta
     assert_eq!(polls.metric("swiped_subscriptions_total").await, 0.0);
     polls.stop().await;
 }
+
+#[tokio::test]
+async fn a_consumer_that_is_deregistered_is_registered_again_and_nothing_is_lost_meanwhile() {
+    let world = World::on(&stand_ins(FanOut::default()), 2, 10).await;
+    let settings = Settings {
+        retrieval: "auto",
+        ..FAN_OUT
+    };
+    let mut worker = world.start_ready("one", &settings).await;
+    world.wait_for_owners(&[("one", 2)]).await;
+    let traffic = world.traffic(&world.cards(), 5);
+    let mut decisions = world.decisions().await;
+    decisions
+        .wait("some are decided", |events| !events.is_empty())
+        .await;
+    let kinesis = &world.clients.kinesis;
+    let stream = kinesis.describe_stream_summary().stream_name("swipes");
+    let stream = stream
+        .send()
+        .await
+        .expect("the stream")
+        .stream_description_summary;
+    let stream = stream.expect("its description").stream_arn;
+    let consumers = kinesis.list_stream_consumers().stream_arn(&stream);
+    let consumers = consumers.send().await.expect("its consumers");
+    let [consumer] = consumers.consumers() else {
+        panic!("one consumer, not {consumers:?}");
+    };
+    let gone = kinesis.deregister_stream_consumer();
+    let gone = gone.consumer_arn(consumer.consumer_arn()).send().await;
+    gone.expect("it is deregistered");
+    let subscribed = worker.metric("swiped_subscriptions_total").await;
+    crate::fixture::until("both shards are subscribed to anew", async || {
+        worker.metric("swiped_subscriptions_total").await >= subscribed + 2.0
+    })
+    .await;
+    assert_eq!(worker.metric("swiped_fan_out_fall_backs_total").await, 0.0);
+    let known = decisions.events.len();
+    decisions
+        .wait("events come", |events| events.len() > known + 20)
+        .await;
+    let audit = world.audit(&traffic.stop().await).await;
+    assert_eq!(audit.duplicates, 0);
+    assert!(worker.log().contains("registered again"), "it says so");
+    worker.stop().await;
+}
