@@ -104,8 +104,7 @@ pub struct DrainArgs {
     /// Every combination: 1 shard and --shards, plain and aggregated, stream and table
     #[arg(long)]
     all: bool,
-    /// Let swipes be looked up in the decision table first, as after a take-over; otherwise a drain into the table begins
-    /// when the replay window has closed, half a minute after the daemon is ready
+    /// Let swipes be looked up in the decision table first, as after a take-over: for half a minute
     #[arg(long)]
     look_ups: bool,
     /// Rounds of each combination, daemon and loop in turn; the cheapest of each side counts

@@ -22,6 +22,7 @@ use crate::{
         fence::Fence,
         occupancy::Occupancy,
         reader::{Arrival, ByteBudget, PageReader, Read, ReadLimits},
+        replay::Replay,
         writer::{Sinks, WriteLimits},
     },
     ports::{Clock, DecisionTable, EventStream, SwipeStream},
@@ -57,6 +58,15 @@ pub struct Shared<S, E, T> {
     pub clock: Clock,
 }
 
+/// Where a consumer begins.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// What is done.
+    pub from: Checkpoint,
+    /// The shard continues no other, so that nothing was published before its oldest record.
+    pub root: bool,
+}
+
 /// How far a consumer is.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
@@ -75,14 +85,17 @@ pub struct ShardConsumer<S: SwipeStream, E, T> {
 }
 
 impl<S: SwipeStream, E: EventStream, T: DecisionTable> ShardConsumer<S, E, T> {
-    /// A consumer of `shard` that goes on after `from` and writes while `fence` is open.
+    /// A consumer of `shard` that begins at `start` and writes while `fence` is open.
     pub fn new(
         shared: &Shared<S, E, T>,
         shard: ShardId,
-        from: Checkpoint,
+        start: Start,
         fence: Fence,
         progress: watch::Sender<Progress>,
     ) -> Self {
+        let Start { from, root } = start;
+        let first = root && from == Checkpoint::TrimHorizon;
+        let replay = Replay::new(shared.sinks.table.is_some(), first);
         let done: Option<Position> = match &from {
             Checkpoint::At(position) => Some(position.clone()),
             _ => None,
@@ -90,7 +103,7 @@ impl<S: SwipeStream, E: EventStream, T: DecisionTable> ShardConsumer<S, E, T> {
         let (stream, budget) = (Arc::clone(&shared.stream), Arc::clone(&shared.budget));
         Self {
             reader: PageReader::new(stream, shard.clone(), from, shared.limits.read, budget),
-            desk: Desk::new(shared, shard.clone(), done, fence, progress),
+            desk: Desk::new(shared, shard.clone(), done, fence, replay, progress),
             shard,
         }
     }

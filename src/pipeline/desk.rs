@@ -87,12 +87,13 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         shard: ShardId,
         done: Option<Position>,
         fence: Fence,
+        replay: Replay,
         progress: watch::Sender<Progress>,
     ) -> Self {
         let sinks = &shared.sinks;
         Self {
             skip_rejects: sinks.rejects.is_none().then_some(sinks.skip_rejects),
-            replay: Replay::new(sinks.table.is_some()),
+            replay,
             began: Instant::now(),
             writer: Writer::new(sinks.clone(), shared.limits.write, fence),
             shard_metrics: ShardMetrics::new(&shard),
@@ -146,10 +147,8 @@ impl<E: EventStream, T: DecisionTable> Desk<E, T> {
         }
         let since = arrived.saturating_duration_since(self.began).as_millis();
         let published_ms = i64::try_from(since).unwrap_or(i64::MAX) - page.behind_latest_ms;
-        if self
-            .replay
-            .handled(published_ms, page.behind_latest_ms == 0)
-        {
+        let at_tip = page.behind_latest_ms == 0;
+        if self.replay.handled(published_ms, at_tip) {
             info!(shard = %self.shard, "replay window closed");
         }
         self.idle_since = Instant::now();

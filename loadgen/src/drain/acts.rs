@@ -31,8 +31,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Without one decision more for so long, a drain does not end.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// The replay window of a shard at the tip is open for 30 s; a busy machine gets some more.
-const REPLAY_WITHIN: Duration = Duration::from_secs(45);
+/// Read from its oldest record, an empty stream is in no replay window from the first page on; a busy machine gets some more.
+const REPLAY_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the daemon says of each shard when it makes no more look-ups.
 const REPLAY_CLOSED: &str = "replay window closed";
@@ -50,6 +50,7 @@ impl Stage {
         let mut extra = Extra {
             leases: props.leases.clone(),
             retrieval: self.retrieval,
+            look_ups: self.look_ups,
             aggregate: course.aggregate > 1 && course.sink == Sink::Stream,
         };
         let started = Swiped::start(&self.directory, &props.target, &extra);
@@ -95,9 +96,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until no shard is in its replay window any more, unless look-ups are wanted; whether that is so. At the tip of
-    /// an empty stream it takes half a minute; a backlog that came before would be looked up to its end, since whoever has
-    /// been at the tip takes all that comes for newer, and this one is older.
+    /// Waits until no shard is in its replay window any more, unless look-ups are wanted; whether that is so. A backlog that
+    /// came before would be looked up to its end, since it has to be read to know where its tip is.
     async fn replay_closes(&self, swiped: &Swiped, course: Course) -> bool {
         let until = Instant::now() + REPLAY_WITHIN;
         while !self.look_ups && Instant::now() < until {

@@ -128,6 +128,7 @@ impl Stage {
         let extra = Extra {
             leases: props.leases.clone(),
             retrieval: self.retrieval,
+            look_ups: false,
             aggregate: course.aggregate > 1,
         };
         let mut swiped = Swiped::start(&self.directory, &props.target, &extra)?;

@@ -48,6 +48,10 @@ fn cpu_of(process: u32) -> anyhow::Result<f64> {
     cpu_seconds(&stat).with_context(|| format!("cannot read the times of process {process}"))
 }
 
+/// An instant before which swipes may have been answered, for all that the daemon knows: its replay window is open for half a
+/// minute. It is older than any stream.
+const IN_BETWEEN: &str = "2020-01-01T00:00:00Z";
+
 /// What the daemon is told beyond names and endpoints, by its environment.
 #[derive(Clone, Debug)]
 pub struct Extra {
@@ -55,15 +59,22 @@ pub struct Extra {
     pub leases: String,
     /// How it reads.
     pub retrieval: &'static str,
+    /// Whether it has to look up what it reads, as after a take-over.
+    pub look_ups: bool,
     /// Whether it packs decisions.
     pub aggregate: bool,
 }
 
 impl Extra {
-    fn environment(&self) -> [(String, String); 3] {
+    fn environment(&self) -> [(String, String); 4] {
+        let start = match self.look_ups {
+            true => IN_BETWEEN,
+            false => "trim_horizon",
+        };
         [
             ("SWIPED_LEASES__TABLE", self.leases.clone()),
             ("SWIPED_SWIPES__RETRIEVAL", self.retrieval.to_owned()),
+            ("SWIPED_SWIPES__START", start.to_owned()),
             ("SWIPED_DECISIONS__AGGREGATE", self.aggregate.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

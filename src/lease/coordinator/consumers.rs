@@ -13,7 +13,7 @@ use crate::{
         lease::Finish,
         position::{Checkpoint, ShardId},
     },
-    pipeline::consumer::{Progress, ShardConsumer},
+    pipeline::consumer::{Progress, ShardConsumer, Start},
     ports::{DecisionTable, EventStream, LeaseTable, SwipeStream},
 };
 
@@ -67,7 +67,10 @@ where
     pub(super) fn start(&mut self, shard: ShardId, run: u64, from: Checkpoint) {
         let (report, progress) = watch::channel(Progress::default());
         let fence = self.fence.clone();
-        let consumer = ShardConsumer::new(&self.shared, shard.clone(), from, fence, report);
+        let row = self.protocol.view().lease(&shard);
+        let root = row.is_some_and(|row| row.parents.is_empty());
+        let start = Start { from, root };
+        let consumer = ShardConsumer::new(&self.shared, shard.clone(), start, fence, report);
         let stop = CancellationToken::new();
         let abort = self.consumers.spawn(consumer.run(stop.clone()));
         self.tasks.insert(abort.id(), (shard.clone(), run));
