@@ -25,8 +25,11 @@ use crate::{
     ports::Clock,
 };
 
-/// Writes of one shard under way at once: a full page of 10 000 decisions is 20 puts on a stream.
-const WRITES_IN_FLIGHT: usize = 8;
+/// Puts of one shard on a stream under way at once: a part of a page, 2 500 decisions, is five of them.
+const PUTS_IN_FLIGHT: usize = 8;
+
+/// Calls of one shard to the table under way at once: as many decisions as one put on a stream holds, 500, in puts of 25.
+const TABLE_CALLS_IN_FLIGHT: usize = 20;
 
 /// Bytes of events that are read and not yet stored, of all shards together. A second of 64 shards at 2 MiB/s; an idle
 /// shard holds 64 KiB of it, so that it lasts for 2000 of them.
@@ -131,7 +134,8 @@ pub(super) fn shared(
                 table_puts: limits::BATCH_WRITE_ITEMS_MAX,
                 table_gets: limits::BATCH_GET_ITEMS_MAX,
                 table_moves: limits::TRANSACT_WRITE_ITEMS_MAX,
-                in_flight: WRITES_IN_FLIGHT,
+                in_flight: PUTS_IN_FLIGHT,
+                table_in_flight: TABLE_CALLS_IN_FLIGHT,
             },
             policy: policy(config),
         },

@@ -4,8 +4,9 @@
 pub(super) mod gets;
 pub(super) mod puts;
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Display};
+use std::{borrow::Cow, collections::BTreeMap};
 
+use itoa::Integer;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// One table of a call that names several.
@@ -13,20 +14,20 @@ type Tables<T> = BTreeMap<String, T>;
 
 /// A string, `{"S":"…"}`.
 #[derive(Serialize)]
-struct S<T: Display> {
-    #[serde(rename = "S", serialize_with = "display")]
+struct S<T> {
+    #[serde(rename = "S")]
     text: T,
 }
 
 /// A number, `{"N":"…"}`.
 #[derive(Serialize)]
-struct N<T: Display> {
-    #[serde(rename = "N", serialize_with = "display")]
+struct N<T: Integer> {
+    #[serde(rename = "N", serialize_with = "digits")]
     number: T,
 }
 
-fn display<T: Display, To: Serializer>(value: &T, to: To) -> Result<To::Ok, To::Error> {
-    to.collect_str(value)
+fn digits<T: Integer, To: Serializer>(number: &T, to: To) -> Result<To::Ok, To::Error> {
+    to.serialize_str(itoa::Buffer::new().format(*number))
 }
 
 /// Text that is read where it stands, unless it has escapes.

@@ -17,7 +17,7 @@ mod sending;
 use std::{collections::HashSet, future::Future, pin::pin, sync::Arc};
 
 use foldhash::fast::RandomState;
-use futures::{StreamExt, stream::FuturesOrdered};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -57,8 +57,10 @@ pub struct WriteLimits {
     pub table_gets: usize,
     /// Moves of cards of one write.
     pub table_moves: usize,
-    /// Writes under way at once.
+    /// Puts on a stream under way at once.
     pub in_flight: usize,
+    /// Calls of the table under way at once.
+    pub table_in_flight: usize,
 }
 
 /// Where decisions and rejects go.
@@ -186,7 +188,7 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
         for part in decisions.chunks(size) {
             looks.push(self.look_up(table, part));
         }
-        let answers = side_by_side(self.limits.in_flight, looks).await?;
+        let answers = side_by_side(self.limits.table_in_flight, looks).await?;
         let answers = answers.into_iter().flatten().enumerate();
         Ok(answers
             .filter_map(|(index, answer)| Some((index, answer?)))
@@ -246,7 +248,7 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
                 },
             ));
         }
-        side_by_side(self.limits.in_flight, writes).await?;
+        side_by_side(self.limits.table_in_flight, writes).await?;
         Ok(())
     }
 
@@ -280,20 +282,15 @@ async fn side_by_side<R>(
     in_flight: usize,
     calls: Vec<impl Future<Output = Result<R, Fenced>>>,
 ) -> Result<Vec<R>, Fenced> {
-    let mut running = FuturesOrdered::new();
-    let mut results = Vec::with_capacity(calls.len());
-    for call in calls {
-        if running.len() >= in_flight
-            && let Some(result) = running.next().await
-        {
-            results.push(result?);
-        }
-        running.push_back(call);
+    let mut results: Vec<Option<R>> = calls.iter().map(|_| None).collect();
+    let calls = calls.into_iter().enumerate();
+    let calls = calls.map(|(at, call)| call.map_ok(move |result| (at, result)));
+    // Whichever comes back makes room for the next.
+    let mut running = stream::iter(calls).buffer_unordered(in_flight);
+    while let Some((at, result)) = running.try_next().await? {
+        results[at] = Some(result);
     }
-    while let Some(result) = running.next().await {
-        results.push(result?);
-    }
-    Ok(results)
+    Ok(results.into_iter().flatten().collect())
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ pub const WRITES: WriteLimits = WriteLimits {
     table_gets: 6,
     table_moves: 5,
     in_flight: 2,
+    table_in_flight: 3,
 };
 
 /// Ten times as fast as the service's times, but for the five seconds in which a subscription cannot be replaced.

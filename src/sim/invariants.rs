@@ -128,8 +128,8 @@ fn bounds(call: &str) -> Option<(usize, usize)> {
     match call {
         "GetRecords" => Some((1, 1)),
         "PutRecords" | "PutRecords rejects" => Some((WRITES.events.entries, WRITES.in_flight)),
-        "BatchWriteItem" => Some((WRITES.table_puts, WRITES.in_flight)),
-        "BatchGetItem" => Some((WRITES.table_gets, WRITES.in_flight)),
+        "BatchWriteItem" => Some((WRITES.table_puts, WRITES.table_in_flight)),
+        "BatchGetItem" => Some((WRITES.table_gets, WRITES.table_in_flight)),
         // The row of a shard that ends, and of two children.
         "lease write" => Some((3, 1)),
         _ => None,

@@ -1,11 +1,11 @@
 //! The front of the DynamoDB stand-in: answers what is about a plain table's data, and hands all else to dynoxide.
 //!
-//! dynoxide works synchronously in its handlers; the front has a thread of its own and passes requests on unchanged over
+//! dynoxide works synchronously in its handlers; the front has threads of its own and passes requests on unchanged over
 //! loopback, on kept connections. It sees which tables are created and deleted, and so knows which are plain.
 //! It checks no signatures and injects no faults.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
@@ -25,7 +25,7 @@ use hyper_util::{
 };
 use tokio::net::{TcpListener, TcpStream};
 
-use super::tables::Tables;
+use super::tables::{Refusal, Tables};
 
 const JSON: &str = "application/x-amz-json-1.0";
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
@@ -39,7 +39,7 @@ type Reply = Response<Either<Full<Bytes>, Incoming>>;
 /// The front, and where dynoxide listens.
 #[derive(Debug)]
 pub struct Front {
-    tables: Mutex<Tables>,
+    tables: RwLock<Tables>,
     client: Client<HttpConnector, Full<Bytes>>,
     /// `host:port` of dynoxide.
     behind: String,
@@ -52,7 +52,7 @@ impl Front {
         // Without it a small request waits for a delayed acknowledgement.
         connector.set_nodelay(true);
         Self {
-            tables: Mutex::default(),
+            tables: RwLock::default(),
             client: Client::builder(TokioExecutor::new()).build(connector),
             behind: url.trim_start_matches("http://").to_owned(),
         }
@@ -102,7 +102,7 @@ impl Front {
         let operation = operation(&parts);
         // dynoxide refuses what is no text.
         let text = std::str::from_utf8(&body).unwrap_or_default();
-        if let Some(answer) = self.tables().answer(&operation, text) {
+        if let Some(answer) = self.answer(&operation, text) {
             return Ok(match answer {
                 Ok(body) => reply(StatusCode::OK, body),
                 Err(refusal) => reply(StatusCode::BAD_REQUEST, refusal.body()),
@@ -117,6 +117,15 @@ impl Front {
             }
         }
         Ok(response.map(Either::Right))
+    }
+
+    /// What is about a plain table's data. A batch is read and checked beside others, because it is what has to be fast.
+    fn answer(&self, operation: &str, request: &str) -> Option<Result<String, Refusal>> {
+        if operation == "BatchWriteItem" {
+            let checked = self.tables_to_read().check_batch(request)?;
+            return Some(checked.map(|batch| self.tables().write_batch(batch)));
+        }
+        self.tables().answer(operation, request)
     }
 
     /// Asks dynoxide; what is about a single connection does not go through.
@@ -142,8 +151,12 @@ impl Front {
     }
 
     /// A panic under the lock leaves at worst one batch half written; the others are served on.
-    fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tables(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tables_to_read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -27,6 +27,9 @@ use kinesis::{Faults, Store};
 use server::Server;
 use tls::Tls;
 
+/// Threads of the DynamoDB stand-in's front: the batches of a page of decisions come side by side.
+const DYNAMODB_THREADS: usize = 2;
+
 /// How the stand-ins are started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -115,7 +118,7 @@ impl Standins {
         let dynamodb = Server::start(
             "dynamodb-standin",
             options.dynamodb_port,
-            1,
+            DYNAMODB_THREADS,
             async move |listener, stop| {
                 tokio::select! {
                     () = front.serve(listener) => {}

@@ -179,11 +179,9 @@ impl Tables {
                 let named = self.0.keys().any(|name| request.contains(name.as_str()));
                 return named.then(|| Err(Refusal::not_played(operation)));
             }
-            // Read at once, because it is the one that has to be fast.
             "BatchWriteItem" => {
-                if let Some(done) = self.batch_write(request) {
-                    return Some(done);
-                }
+                let checked = self.check_batch(request)?;
+                return Some(checked.map(|batch| self.write_batch(batch)));
             }
             _ => {}
         }

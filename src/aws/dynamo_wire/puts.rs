@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
 use aws_smithy_runtime_api::{box_error::BoxError, client::interceptors::context::Output};
+use itoa::Integer;
 use serde::{Deserialize, Serialize};
 
 use super::{N, Named, S, Tables};
@@ -154,11 +155,11 @@ fn item<'a>(decision: &'a Decision<'_>, keep_ms: i64, with_standards: bool) -> I
     }
 }
 
-fn text<T: std::fmt::Display>(text: T) -> S<T> {
+fn text<T>(text: T) -> S<T> {
     S { text }
 }
 
-fn number<T: std::fmt::Display>(number: T) -> N<T> {
+fn number<T: Integer>(number: T) -> N<T> {
     N { number }
 }
 

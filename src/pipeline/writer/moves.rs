@@ -31,7 +31,7 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
                 }
             });
         }
-        let found = side_by_side(self.limits.in_flight, looks).await?;
+        let found = side_by_side(self.limits.table_in_flight, looks).await?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -54,7 +54,7 @@ impl<E: EventStream, T: DecisionTable> Writer<E, T> {
                     .await
             });
         }
-        side_by_side(self.limits.in_flight, writes).await?;
+        side_by_side(self.limits.table_in_flight, writes).await?;
         Ok(())
     }
 }

@@ -165,9 +165,13 @@ impl<'a> Distinct<'a> {
 /// The writes to one table: an item's keys, and its text when it is put.
 type Checked<'a> = (String, Vec<(Keys<'a>, Option<&'a str>)>);
 
+/// A BatchWriteItem that may be written.
+#[derive(Debug)]
+pub struct Batch<'a>(Vec<Checked<'a>>);
+
 impl Tables {
-    /// BatchWriteItem; nothing when it names no plain table, or cannot be read.
-    pub(super) fn batch_write(&mut self, request: &str) -> Option<Result<String, Refusal>> {
+    /// Checks a BatchWriteItem; nothing when it names no plain table, or cannot be read.
+    pub fn check_batch<'a>(&self, request: &'a str) -> Option<Result<Batch<'a>, Refusal>> {
         let request: BatchWrite<'_> = match serde_json::from_str(request) {
             Ok(request) => request,
             Err(error) => {
@@ -180,11 +184,11 @@ impl Tables {
         let mut names = request.request_items.keys();
         names
             .any(|name| self.0.contains_key(name_of(name)))
-            .then(|| self.checked(request).map(|checked| self.written(checked)))
+            .then(|| self.checked(request))
     }
 
     /// All of a batch is checked before any of it is written.
-    fn checked<'a>(&self, request: BatchWrite<'a>) -> Result<Vec<Checked<'a>>, Refusal> {
+    fn checked<'a>(&self, request: BatchWrite<'a>) -> Result<Batch<'a>, Refusal> {
         let count: usize = request.request_items.values().map(Vec::len).sum();
         if count == 0 || count > WRITES_MAX {
             return Err(Refusal::validation(format!(
@@ -207,11 +211,12 @@ impl Tables {
             }
             checked.push((name, of_table));
         }
-        Ok(checked)
+        Ok(Batch(checked))
     }
 
-    fn written(&mut self, checked: Vec<Checked<'_>>) -> String {
-        for (name, writes) in checked {
+    /// Writes a batch that was checked, except to a table that is gone since. The body of the reply.
+    pub fn write_batch(&mut self, batch: Batch<'_>) -> String {
+        for (name, writes) in batch.0 {
             let Some(table) = self.0.get_mut(name_of(&name)) else {
                 continue;
             };
