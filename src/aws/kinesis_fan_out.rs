@@ -5,36 +5,31 @@
 
 mod connector;
 mod consumer;
+mod events;
 mod lanes;
 
 use std::time::Duration;
 
 use aws_sdk_kinesis::{
     error::{ProvideErrorMetadata, SdkError},
-    primitives::{DateTime, event_stream::EventReceiver},
-    types::{
-        ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
-        error::SubscribeToShardEventStreamError,
-    },
+    primitives::DateTime,
+    types::{ShardIteratorType, StartingPosition},
 };
 use tokio::time::timeout;
 
 use crate::{
     aws::{
-        chain, classify, fault,
+        fault,
         kinesis_polling::{PolledStream, refused, transient},
-        kinesis_wire::records::Records,
     },
-    model::position::{
-        Begin, Checkpoint, ChildShard, Next, Page, SequenceNumber, ShardId, ShardInfo,
-        ShardIterator,
-    },
+    model::position::{Begin, Checkpoint, Page, ShardId, ShardInfo, ShardIterator},
     ports::{Fault, FaultKind, SwipeStream},
 };
 
 pub use consumer::{Consumer, register};
 pub use lanes::Lanes;
 
+use events::{Events, Opening};
 use lanes::Lane;
 
 const OPERATION: &str = "SubscribeToShard";
@@ -68,7 +63,7 @@ impl FanOutStream {
 /// One subscription.
 #[derive(Debug)]
 pub struct Subscription {
-    events: EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>,
+    events: Events,
     /// Its place on a connection, free again when this is dropped.
     _lane: Lane,
 }
@@ -99,11 +94,16 @@ impl SwipeStream for FanOutStream {
             .consumer_arn(&arn)
             .shard_id(shard.as_str())
             .starting_position(position(from)?);
+        let opening = Opening::default();
+        let call = call.customize().interceptor(opening.clone());
         match timeout(FIRST_REPLY, call.send()).await {
-            Ok(Ok(reply)) => Ok(Subscription {
-                events: reply.event_stream,
-                _lane: lane,
-            }),
+            Ok(Ok(_)) => {
+                let events = opening.events();
+                let events =
+                    events.ok_or_else(|| transient(OPERATION, "a reply without events"))?;
+                let _lane = lane;
+                Ok(Subscription { events, _lane })
+            }
             Ok(Err(error)) => {
                 let mut fault = subscribe_fault(from, &error);
                 if fault.kind == FaultKind::NotFound && consumer.renew(&arn).await {
@@ -116,17 +116,7 @@ impl SwipeStream for FanOutStream {
     }
 
     async fn event(&self, subscription: &mut Subscription) -> Result<Option<Page>, Fault> {
-        loop {
-            match subscription.events.recv().await {
-                Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event))) => {
-                    return page(event).map(Some);
-                }
-                // Of a kind that is newer than this program.
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(None),
-                Err(error) => return Err(event_fault(&error)),
-            }
-        }
+        subscription.events.next().await
     }
 }
 
@@ -153,49 +143,6 @@ fn position(from: &Begin) -> Result<StartingPosition, Fault> {
     built.map_err(|error| refused(OPERATION, error.to_string()))
 }
 
-/// What one event holds. The last one of a shard names the shards that continue it, and no continuation.
-fn page(event: SubscribeToShardEvent) -> Result<Page, Fault> {
-    let mut records = Records::default();
-    for found in &event.records {
-        let number = SequenceNumber::parse(&found.sequence_number);
-        let number =
-            number.ok_or_else(|| transient(OPERATION, "a record without a sequence number"))?;
-        let pushed = records.push(number, found.data.as_ref());
-        pushed.ok_or_else(|| transient(OPERATION, "an event of 4 GiB and more"))?;
-    }
-    let records = records.close();
-    let children = event.child_shards.unwrap_or_default();
-    // The SDK gives an absent continuation as an empty one.
-    let next = match SequenceNumber::parse(&event.continuation_sequence_number) {
-        Some(number) if children.is_empty() => Next::After(number),
-        None if event.continuation_sequence_number.is_empty() => {
-            Next::ShardEnd(children.into_iter().map(child_shard).collect())
-        }
-        Some(_) => Next::ShardEnd(children.into_iter().map(child_shard).collect()),
-        None => return Err(transient(OPERATION, "a continuation that is no number")),
-    };
-    Ok(Page {
-        records,
-        behind_latest_ms: event.millis_behind_latest,
-        next,
-    })
-}
-
-fn child_shard(child: aws_sdk_kinesis::types::ChildShard) -> ChildShard {
-    let range = child.hash_key_range;
-    ChildShard {
-        id: ShardId::new(&child.shard_id),
-        parents: child
-            .parent_shards
-            .iter()
-            .map(|parent| ShardId::new(parent))
-            .collect(),
-        hash_range: range
-            .map(|range| (range.starting_hash_key, range.ending_hash_key))
-            .unwrap_or_default(),
-    }
-}
-
 /// What a refused call means.
 fn subscribe_fault<E>(
     from: &Begin,
@@ -218,75 +165,10 @@ where
     fault
 }
 
-/// What an error in the middle of a subscription means. Whatever it is, the next subscription may work.
-fn event_fault<R>(error: &SdkError<SubscribeToShardEventStreamError, R>) -> Fault
-where
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    let code = error.as_service_error().and_then(|error| error.code());
-    let kind = match code.map(|code| classify(Some(code), None)) {
-        Some(FaultKind::Throttled) => FaultKind::Throttled,
-        _ => FaultKind::Transient,
-    };
-    Fault {
-        kind,
-        operation: OPERATION,
-        message: match code {
-            Some(code) => format!("{code} in the middle of a subscription"),
-            None => chain(error),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use aws_sdk_kinesis::types::{ChildShard, HashKeyRange};
-
     use super::*;
-
-    fn event(continuation: &str, children: &[&str]) -> SubscribeToShardEvent {
-        let range = HashKeyRange::builder()
-            .starting_hash_key("0")
-            .ending_hash_key("9")
-            .build()
-            .expect("a range");
-        let children = children.iter().map(|id| {
-            ChildShard::builder()
-                .shard_id(*id)
-                .parent_shards("shardId-000000000000")
-                .hash_key_range(range.clone())
-                .build()
-                .expect("a child")
-        });
-        SubscribeToShardEvent::builder()
-            .set_records(Some(Vec::new()))
-            .continuation_sequence_number(continuation)
-            .millis_behind_latest(7)
-            .set_child_shards(Some(children.collect()))
-            .build()
-            .expect("an event")
-    }
-
-    #[track_caller]
-    fn check(continuation: &str, children: &[&str], expected: Result<&str, usize>) {
-        let page = page(event(continuation, children)).expect("a page");
-        assert_eq!(page.behind_latest_ms, 7);
-        match (page.next, expected) {
-            (Next::After(number), Ok(expected)) => assert_eq!(number.as_str(), expected),
-            (Next::ShardEnd(children), Err(count)) => assert_eq!(children.len(), count),
-            (next, expected) => panic!("{next:?} is not {expected:?}"),
-        }
-    }
-
-    #[test]
-    fn an_event_says_where_to_go_on_and_the_last_one_of_a_shard_its_children() {
-        check("49", &[], Ok("49"));
-        check("", &["a", "b"], Err(2));
-        // A stand-in that names both: the shard is at its end.
-        check("49", &["a"], Err(1));
-        check("", &[], Err(0));
-        page(event("x", &[])).expect_err("no number");
-    }
+    use crate::model::position::SequenceNumber;
 
     #[test]
     fn a_subscription_begins_after_a_continuation_and_at_a_checkpoint() {

@@ -1,7 +1,7 @@
 //! What GetRecords replies: a page. Payloads are decoded into one buffer that all records of the page share, sequence numbers
 //! are copied into their records, and nothing else is kept of what a record says.
 
-use std::{convert::Infallible, fmt};
+use std::fmt;
 
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_smithy_runtime_api::{box_error::BoxError, client::interceptors::context::Output};
@@ -29,6 +29,20 @@ pub(in crate::aws) const READING: Reading<Page> = Reading {
 };
 
 fn read(body: &[u8]) -> Result<Page, BoxError> {
+    let (records, tail) = parse(body)?;
+    let next = match tail.next {
+        Some(next) => Next::Iterator(ShardIterator(next)),
+        None => Next::ShardEnd(tail.children.into_iter().map(ChildShard::from).collect()),
+    };
+    Ok(Page {
+        records,
+        behind_latest_ms: tail.behind_latest_ms,
+        next,
+    })
+}
+
+/// The records of a reply or an event, and what it says beside them.
+pub(super) fn parse(body: &[u8]) -> Result<(Vec<Record>, Tail), BoxError> {
     // Payloads are three bytes for four letters, and most of the body.
     let mut records = Records {
         list: Vec::with_capacity((body.len() / RECORD_BYTES).min(GET_RECORDS_MAX as usize)),
@@ -37,60 +51,31 @@ fn read(body: &[u8]) -> Result<Page, BoxError> {
     let mut from = serde_json::Deserializer::from_slice(body);
     let tail = from.deserialize_map(Reply(&mut records))?;
     from.end()?;
-    let next = match tail.next {
-        Some(next) => Next::Iterator(ShardIterator(next)),
-        None => Next::ShardEnd(tail.children.into_iter().map(ChildShard::from).collect()),
-    };
-    Ok(Page {
-        records: records.close(),
-        behind_latest_ms: tail.behind_latest_ms,
-        next,
-    })
+    records.payloads.close();
+    Ok((records.list, tail))
 }
 
 /// What a record takes in a reply: a hundred bytes of names, a sequence number, and a payload of fifty.
 const RECORD_BYTES: usize = 220;
 
 /// The records read so far.
-#[derive(Default)]
-pub(in crate::aws) struct Records {
+struct Records {
     list: Vec<Record>,
     payloads: Payloads,
 }
 
-impl Records {
-    /// One more record; or not, when the page has 4 GiB and more.
-    pub(in crate::aws) fn push(&mut self, sequence: SequenceNumber, data: &[u8]) -> Option<()> {
-        let append = |bytes: &mut Vec<u8>| {
-            bytes.extend_from_slice(data);
-            Ok::<_, Infallible>(())
-        };
-        let Ok(data) = self.payloads.push(append);
-        self.list.push(Record {
-            sequence,
-            data: data?,
-        });
-        Some(())
-    }
-
-    /// All of them, as parts of one page.
-    pub(in crate::aws) fn close(self) -> Vec<Record> {
-        self.payloads.close();
-        self.list
-    }
-}
-
 /// What a reply says beside its records.
 #[derive(Default)]
-struct Tail {
-    next: Option<String>,
-    behind_latest_ms: i64,
-    children: Vec<Child>,
+pub(super) struct Tail {
+    /// The next iterator; of an event, the sequence number after which to go on.
+    pub(super) next: Option<String>,
+    pub(super) behind_latest_ms: i64,
+    pub(super) children: Vec<Child>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Child {
+pub(super) struct Child {
     shard_id: String,
     #[serde(default)]
     parent_shards: Option<Vec<String>>,
@@ -123,6 +108,7 @@ impl From<Child> for ChildShard {
 #[serde(field_identifier)]
 enum ReplyField {
     Records,
+    #[serde(alias = "ContinuationSequenceNumber")]
     NextShardIterator,
     MillisBehindLatest,
     ChildShards,
