@@ -28,8 +28,9 @@ use crate::{
 /// Puts of one shard on a stream under way at once: a part of a page, 2 500 decisions, is five of them.
 const PUTS_IN_FLIGHT: usize = 8;
 
-/// Calls of one shard to the table under way at once: as many decisions as one put on a stream holds, 500, in puts of 25.
-const TABLE_CALLS_IN_FLIGHT: usize = 20;
+/// Calls of one shard to the table under way at once: 250 decisions in puts of 25, what a shard that is written at its limit
+/// (1 000 records a second) brings in a quarter of a second.
+const TABLE_CALLS_IN_FLIGHT: usize = 10;
 
 /// Bytes of events that are read and not yet stored, of all shards together. A second of 64 shards at 2 MiB/s; an idle
 /// shard holds 64 KiB of it, so that it lasts for 2000 of them.
