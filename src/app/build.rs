@@ -25,7 +25,8 @@ use crate::{
     ports::Clock,
 };
 
-/// Puts of one shard on a stream under way at once: a part of a page, 2 500 decisions, is five of them.
+/// Puts of one shard on a stream under way at once: a part of a page, 2 500 decisions, is five; dead letters are
+/// larger, and can be more.
 const PUTS_IN_FLIGHT: usize = 8;
 
 /// Calls of one shard to the table under way at once: 250 decisions in puts of 25, what a shard that is written at its limit
