@@ -29,15 +29,14 @@ pub(in crate::aws) const READING: Reading<Page> = Reading {
 };
 
 fn read(body: &[u8]) -> Result<Page, BoxError> {
-    let (records, tail) = parse(body)?;
-    let next = match tail.next {
-        Some(next) => Next::Iterator(ShardIterator(next)),
-        None => Next::ShardEnd(tail.children.into_iter().map(ChildShard::from).collect()),
-    };
+    let (records, mut tail) = parse(body)?;
     Ok(Page {
         records,
         behind_latest_ms: tail.behind_latest_ms,
-        next,
+        next: match tail.next.take() {
+            Some(next) => Next::Iterator(ShardIterator(next)),
+            None => tail.end()?,
+        },
     })
 }
 
@@ -71,6 +70,18 @@ pub(super) struct Tail {
     pub(super) next: Option<String>,
     pub(super) behind_latest_ms: i64,
     pub(super) children: Vec<Child>,
+}
+
+impl Tail {
+    /// The end of the shard, if shards are named that continue it. What names none, and no place to go on either, ends no shard:
+    /// what would still be in it was never read again. KCL refuses it, too, and asks again.
+    pub(super) fn end(self) -> Result<Next, BoxError> {
+        if self.children.is_empty() {
+            return Err("neither a place to go on nor shards that continue".into());
+        }
+        let children = self.children.into_iter().map(ChildShard::from);
+        Ok(Next::ShardEnd(children.collect()))
+    }
 }
 
 #[derive(Deserialize)]

@@ -48,9 +48,6 @@ fn the_last_page_of_a_shard_names_its_children() {
     };
     assert_eq!(last.next, Next::ShardEnd(vec![child]));
     assert_eq!(last.behind_latest_ms, 0);
-    assert_eq!(page(r#"{"Records":[]}"#).next, Next::ShardEnd(Vec::new()));
-    let null = r#"{"Records":[],"ChildShards":null,"MillisBehindLatest":null}"#;
-    assert_eq!(page(null).next, Next::ShardEnd(Vec::new()));
 }
 
 #[test]
@@ -67,6 +64,10 @@ fn what_is_no_page_is_refused() {
         r#"{"Records":[],"Records":[]}"#,
         r#"{"Records":[],"MillisBehindLatest":"x"}"#,
         r#"{"Records":[],"NextShardIterator":7}"#,
+        // An end that no shard continues is none.
+        r#"{"Records":[]}"#,
+        r#"{"Records":[],"NextShardIterator":null,"ChildShards":[]}"#,
+        r#"{"Records":[],"ChildShards":null,"MillisBehindLatest":null}"#,
         &record("7"),
         &record("{}"),
         &record(r#"{"Data":"","SequenceNumber":""}"#),
@@ -152,6 +153,7 @@ proptest! {
             ("Records".to_owned(), Value::Array(bodies.collect())),
             ("MillisBehindLatest".to_owned(), json!(behind)),
             ("NextShardIterator".to_owned(), json!(next)),
+            ("ChildShards".to_owned(), json!([{"ShardId": "b", "New": [1]}])),
             ("New".to_owned(), json!({"Records": 7})),
         ];
         let body = written(fields, order, &space, escape);
@@ -162,7 +164,12 @@ proptest! {
         match &read.next {
             Next::Iterator(iterator) => prop_assert_eq!(value["NextShardIterator"].as_str(), Some(&*iterator.0)),
             end => {
-                prop_assert_eq!(end, &Next::ShardEnd(Vec::new()));
+                let child = ChildShard {
+                    id: ShardId::new("b"),
+                    parents: Vec::new(),
+                    hash_range: Default::default(),
+                };
+                prop_assert_eq!(end, &Next::ShardEnd(vec![child]));
                 prop_assert!(value["NextShardIterator"].is_null());
             }
         }
