@@ -58,8 +58,20 @@ pub(super) struct Exchange<T> {
     reply: Reply<T>,
 }
 
-/// Where the reply of an [`Exchange`] is left.
+/// Where an interceptor leaves what it took out of a reply.
 pub(super) struct Reply<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Clone for Reply<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Reply<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
 
 impl<T> Exchange<T> {
     /// Sends `body`, or the SDK's own, and reads the reply by `reading`.
@@ -67,13 +79,13 @@ impl<T> Exchange<T> {
         Self {
             body,
             reading,
-            reply: Reply(Arc::default()),
+            reply: Reply::default(),
         }
     }
 
     /// Where the reply will be.
     pub(super) fn reply(&self) -> Reply<T> {
-        Reply(Arc::clone(&self.reply.0))
+        self.reply.clone()
     }
 }
 
@@ -84,13 +96,20 @@ impl<T> Reply<T> {
         slot.take()
     }
 
-    fn put(&self, read: T) {
+    /// Leaves it there.
+    pub(super) fn put(&self, read: T) {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(read);
     }
 }
 
-// Without the bodies: they hold card numbers.
+// Without what is in them, here and below: it holds card numbers.
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").finish_non_exhaustive()
+    }
+}
+
 impl<T> fmt::Debug for Exchange<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange").finish_non_exhaustive()

@@ -101,8 +101,10 @@ impl SwipeStream for FanOutStream {
                 let events = opening.events();
                 let events =
                     events.ok_or_else(|| transient(OPERATION, "a reply without events"))?;
-                let _lane = lane;
-                Ok(Subscription { events, _lane })
+                Ok(Subscription {
+                    events,
+                    _lane: lane,
+                })
             }
             Ok(Err(error)) => {
                 let mut fault = subscribe_fault(from, &error);

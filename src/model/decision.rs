@@ -203,10 +203,10 @@ impl Decision<'_> {
 
     /// The sort key in the decision table: thirteen digits keep the order of instants up to the year 2286.
     pub fn sort_key(&self) -> String {
-        let swipe = &self.swipe;
         format!(
-            "CARD#EVENT#SCAN#{:013}#{}#{}",
-            swipe.swiped_at_ms, swipe.device_id, swipe.device_seq
+            "CARD#EVENT#SCAN#{:013}#{}",
+            self.swipe.swiped_at_ms,
+            self.id()
         )
     }
 

@@ -26,20 +26,10 @@ pub struct Replay {
     unknown_in_a_row: usize,
     /// Whether what was looked up since the last page was handled held something stored.
     found: bool,
-    /// Until when records were published that somebody else may have answered, as far as is known.
-    answered: Answered,
+    /// Until when records were published that somebody else may have answered; not known before the first page.
+    answered_ms: Option<i64>,
     /// Whether the point that the previous owner had reached is behind.
     passed: bool,
-}
-
-/// Until when what was published may have been answered by somebody else.
-#[derive(Clone, Copy, Debug)]
-enum Answered {
-    /// Nothing was.
-    Never,
-    /// Until some time before the first page.
-    BeforeFirst,
-    Until(i64),
 }
 
 impl Replay {
@@ -50,10 +40,8 @@ impl Replay {
             open,
             unknown_in_a_row: 0,
             found: false,
-            answered: match first {
-                true => Answered::Never,
-                false => Answered::BeforeFirst,
-            },
+            // Before all time: nothing was.
+            answered_ms: first.then_some(i64::MIN),
             passed: false,
         }
     }
@@ -80,14 +68,13 @@ impl Replay {
         }
         // What is found once the point is passed came again, and its first is as old as the point.
         let found = std::mem::take(&mut self.found) && !self.passed;
-        if found || matches!(self.answered, Answered::BeforeFirst) {
-            self.answered = Answered::Until(published_ms);
-        }
-        self.passed |= at_tip || self.unknown_in_a_row >= UNKNOWN_RUN;
-        let behind = match self.answered {
-            Answered::Until(at) => published_ms.saturating_sub(at) >= REPEATS_FOLLOW_MS,
-            Answered::Never | Answered::BeforeFirst => true,
+        let answered_ms = match self.answered_ms {
+            Some(until) if !found => until,
+            _ => published_ms,
         };
+        self.answered_ms = Some(answered_ms);
+        self.passed |= at_tip || self.unknown_in_a_row >= UNKNOWN_RUN;
+        let behind = published_ms.saturating_sub(answered_ms) >= REPEATS_FOLLOW_MS;
         self.open = !(self.passed && behind);
         !self.open
     }

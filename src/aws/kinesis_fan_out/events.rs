@@ -4,11 +4,7 @@
 //! An [`Opening`] is an interceptor of the call: it takes the body of a reply of success away before the SDK makes an event
 //! stream of it, and leaves it an empty one.
 
-use std::{
-    error::Error,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{error::Error, fmt};
 
 use aws_smithy_eventstream::{
     error::Error as Unreadable,
@@ -28,21 +24,19 @@ use aws_smithy_types::{body::SdkBody, config_bag::ConfigBag, event_stream::Messa
 
 use super::OPERATION;
 use crate::{
-    aws::{chain, classify, kinesis_wire::event},
+    aws::{chain, classify, exchange::Reply, kinesis_wire::event},
     model::position::Page,
     ports::{Fault, FaultKind},
 };
 
 /// Takes the events out of the reply of a call.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Opening(Arc<Mutex<Option<SdkBody>>>);
+pub(super) struct Opening(Reply<SdkBody>);
 
 impl Opening {
     /// The events, once, after the call succeeded.
     pub(super) fn events(&self) -> Option<Events> {
-        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let body = body.take()?;
-        Some(Events(Receiver::new(Reader, body)))
+        Some(Events(Receiver::new(Reader, self.0.take()?)))
     }
 }
 
@@ -61,7 +55,7 @@ impl Intercept for Opening {
         let response = context.response_mut();
         if response.status().is_success() {
             let body = std::mem::replace(response.body_mut(), SdkBody::empty());
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+            self.0.put(body);
         }
         Ok(())
     }
